@@ -1,0 +1,56 @@
+# The verbs, each a thin line over ansible-playbook, molecule or pytest. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help demo deploy plan test test-fast run clean lock testbed
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(VENV) testbed ## Run everything on one disposable host and show what the customers' hosts answer
+	molecule converge --scenario-name demo
+	@echo; cat .kube/demo-endpoints.txt
+	@echo; echo "The cluster: kubectl --kubeconfig .kube/demo.yaml get pods --all-namespaces. Remove it all: make clean"
+
+deploy: $(VENV) ## Run playbooks/site.yml; ARGS="-i inventory/..." for other hosts
+	ansible-playbook playbooks/site.yml $(ARGS)
+
+plan: $(VENV) ## Show what deploy would change, and change nothing
+	ansible-playbook playbooks/site.yml --check --diff $(ARGS)
+
+test: $(VENV) testbed ## Run every test, on real Kubernetes too (what CI runs)
+	$(BIN)/python tests/run.py --all
+
+test-fast: $(VENV) ## Run the tests that need no container host
+	$(BIN)/python tests/run.py
+
+CUSTOMER ?= a
+run: $(VENV) ## Run one customer's greeter here, without Kubernetes: make run CUSTOMER=b
+	@cd service && export CUSTOMER_NAME="$(CUSTOMER)" && \
+	GREETING="$$(python -c 'import sys, yaml; \
+	print(yaml.safe_load(open("../group_vars/all/customers.yml"))["customers"][sys.argv[1]]["greeting"])' "$(CUSTOMER)")" && \
+	export GREETING && exec gunicorn --config gunicorn.conf.py greeter.app:app
+
+clean: ## Remove every host, volume and file that demo and test have made; the caches stay
+	@if [ -x $(BIN)/molecule ] && command -v podman >/dev/null; then $(BIN)/molecule destroy --all; fi
+	rm -rf $(VENV) .kube .reports .ansible .mypy_cache .pytest_cache .ruff_cache
+
+lock: $(VENV) ## Lock the newest releases of all Python packages
+	cd service && uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header requirements.in --output-file requirements.txt
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --constraints service/requirements.txt requirements.in --output-file requirements.txt
+
+# Made in one step: a half-made environment never looks like a whole one.
+$(VENV): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=python3.x")'
+	@echo "Installing the controller's Python packages into $(VENV) (about a minute, once)"
+	@rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.txt || { rm -rf $(VENV); exit 1; }
+	@touch $(VENV)
+
+testbed:
+	@molecule/testbed/packages.sh

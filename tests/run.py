@@ -1,0 +1,105 @@
+"""Run the project's tests, stage by stage, and end with one line that counts them all.
+
+Usage: ``run.py`` for what needs no container host, ``run.py --all`` for everything. A stage that pytest runs counts
+each of its tests; any other stage counts as one. Every stage runs, whatever became of the one before.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+PROJECT = Path(__file__).parents[1]
+REPORTS = PROJECT / ".reports"
+
+
+@dataclass
+class Stage:
+    """One command. ``report`` names the JUnit file that pytest writes in it; ``seconds`` is the most it may take."""
+
+    name: str
+    command: list[str]
+    report: str | None = None
+    seconds: int = 600
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def stages(everything: bool) -> list[Stage]:
+    """The stages in their order, from the fastest to the realest."""
+    fast = [
+        Stage("ruff", ["ruff", "check", "."]),
+        Stage("ruff format", ["ruff", "format", "--check", "."]),
+        Stage("mypy", ["mypy"]),
+        Stage("yamllint", ["yamllint", "--strict", "."]),
+        Stage("ansible-lint", ["ansible-lint"]),
+        Stage("pytest", ["pytest", "--quiet", f"--junitxml={REPORTS}/pytest.xml"], report="pytest.xml"),
+    ]
+    if not everything:
+        return fast
+    scenarios = sorted(path.parent.name for path in (PROJECT / "molecule").glob("*/molecule.yml"))
+    return fast + [
+        Stage(
+            f"molecule {scenario}",
+            ["molecule", "test", "--scenario-name", scenario],
+            report=f"molecule-{scenario}.xml",
+            seconds=2400,
+            environment={"PYTEST_ADDOPTS": f"--junitxml={REPORTS}/molecule-{scenario}.xml"},
+        )
+        for scenario in scenarios
+    ]
+
+
+def run(stage: Stage) -> tuple[int, int]:
+    """Run ``stage`` and return how many tests passed and how many failed."""
+    print(f"\n=== {stage.name}", flush=True)
+    started = time.monotonic()
+    try:
+        done = subprocess.run(  # noqa: S603
+            stage.command, cwd=PROJECT, env=os.environ | stage.environment, timeout=stage.seconds, check=False
+        )
+        ended_well = done.returncode == 0
+    except subprocess.TimeoutExpired:
+        print(f"{stage.name} was stopped after {stage.seconds} s")
+        ended_well = False
+    passed, failed = count(REPORTS / stage.report) if stage.report else (0, 0)
+    if not ended_well and not failed:
+        failed = 1
+    elif ended_well and not stage.report:
+        passed = 1
+    print(f"=== {stage.name}: {passed} passed, {failed} failed in {time.monotonic() - started:.0f} s", flush=True)
+    return passed, failed
+
+
+def count(report: Path) -> tuple[int, int]:
+    """Passed and failed tests of a JUnit file; none of either if pytest never wrote it. A skipped test is neither."""
+    if not report.exists():
+        return 0, 0
+    suites = list(ElementTree.parse(report).getroot().iter("testsuite"))  # noqa: S314
+    total, failures, errors, skipped = (
+        sum(int(suite.get(kind, 0)) for suite in suites) for kind in ("tests", "failures", "errors", "skipped")
+    )
+    return total - failures - errors - skipped, failures + errors
+
+
+def main() -> int:
+    """Run the stages asked for; 0 if tests ran and all passed."""
+    REPORTS.mkdir(exist_ok=True)
+    for old in REPORTS.glob("*.xml"):
+        old.unlink()
+    results = [(stage, *run(stage)) for stage in stages("--all" in sys.argv[1:])]
+    passed, failed = sum(result[1] for result in results), sum(result[2] for result in results)
+    print()
+    for stage, _, stage_failed in results:
+        if stage_failed:
+            print(f"failed: {stage.name}")
+    print(f"{passed} passed, {failed} failed")
+    return 0 if passed and not failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
