@@ -195,7 +195,10 @@ def host_faults(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]])
         if answer is None:
             continue
         if answer.get("unreachable") or answer.get("failed"):
-            faults.append(f"host {name}: cannot be used; {answer['msg']}")
+            # What the host itself said stands in the part's own result, and says more than the summary.
+            parts = answer.get("failed_modules", {}).values()
+            said = [part.get("module_stderr", "").strip() or part.get("msg", "") for part in parts]
+            faults.append(f"host {name}: cannot be used; {'; '.join(said) or answer['msg']}")
             continue
         facts = hostvars[name]["ansible_facts"]
         if facts.get("service_mgr") != "systemd":

@@ -1,0 +1,95 @@
+"""Running it again: what is as declared stays untouched, and what would change is shown."""
+
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+from .conftest import Answer, Fleet
+
+CALLS_PER_SECOND = 20
+
+
+def changed(output: str) -> list[int]:
+    """The ``changed=`` numbers of a run's recap, one for each host."""
+    return [int(number) for number in re.findall(r"changed=(\d+)", output)]
+
+
+def test_a_second_run_changes_nothing(fleet: Fleet) -> None:
+    before = fleet.main_pid(), fleet.pods()
+    done = fleet.play("site.yml")
+    assert done.returncode == 0, done.stdout
+    assert changed(done.stdout) == [0, 0]
+    assert (fleet.main_pid(), fleet.pods()) == before
+
+
+def test_check_mode_on_a_converged_host_foresees_nothing(fleet: Fleet) -> None:
+    done = fleet.play("site.yml", "--check", "--diff")
+    assert done.returncode == 0, done.stdout
+    assert changed(done.stdout) == [0, 0]
+
+
+def test_check_mode_shows_what_would_change_and_changes_nothing(fleet: Fleet, with_greeting: Any) -> None:  # noqa: ANN401
+    before = fleet.pods()
+    with_greeting("b", "Good evening!")
+    done = fleet.play("site.yml", "--check", "--diff", customers=with_greeting("b", "Good evening!"))
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^- .*Dear Sir or Madam!", done.stdout, re.MULTILINE)
+    assert re.search(r"^\+ .*Good evening!", done.stdout, re.MULTILINE)
+    assert sorted(changed(done.stdout)) == [0, 1]
+    assert fleet.get("customer-b.parcellab.com").body == b'{"response":"Dear Sir or Madam!"}'
+    assert fleet.pods() == before
+
+
+def test_check_mode_names_a_customer_who_would_be_new(fleet: Fleet, with_greeting: Any) -> None:  # noqa: ANN401
+    done = fleet.play("site.yml", "--check", "--diff", customers=with_greeting("soon", "Not yet!"))
+    assert done.returncode == 0, done.stdout
+    assert "customer-soon.parcellab.com would answer Not yet!" in done.stdout
+    assert fleet.get("customer-soon.parcellab.com").status == 404
+
+
+def test_a_new_greeting_loses_no_request(fleet: Fleet, with_greeting: Any) -> None:  # noqa: ANN401
+    old, new = '{"response":"Grüß Gott, $(CUSTOMER_NAME) 👋"}'.encode(), b'{"response":"Good night!"}'
+    over = threading.Event()
+    seen: list[Answer | str] = []
+
+    def call() -> None:
+        # Bounded: a rollout that takes longer than five minutes has failed anyway.
+        for _ in range(300 * CALLS_PER_SECOND):
+            try:
+                seen.append(fleet.get("customer-fickle.parcellab.com"))
+            except OSError as error:
+                seen.append(repr(error))
+            if over.wait(1 / CALLS_PER_SECOND):
+                return
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    try:
+        done = fleet.play("customers.yml", customers=with_greeting("fickle", "Good night!"))
+    finally:
+        over.set()
+        caller.join()
+    assert done.returncode == 0, done.stdout
+    assert fleet.get("customer-fickle.parcellab.com").body == new
+    assert {answer.body if isinstance(answer, Answer) else answer for answer in seen} == {old, new}
+    assert {answer.status for answer in seen if isinstance(answer, Answer)} == {200}
+    assert fleet.play("customers.yml").returncode == 0
+
+
+def test_a_changed_configuration_restarts_k3s_once_and_no_pod(fleet: Fleet, tmp_path: Path) -> None:
+    pods, pid = fleet.pods(), fleet.main_pid()
+    config = tmp_path / "config.json"
+    config.write_text('{"k3s_config": {"node-label": ["tests.example.com/restarted=yes"]}}')
+    done = fleet.play("k3s.yml", f"--extra-vars=@{config}")
+    assert done.returncode == 0, done.stdout
+    assert fleet.main_pid() != pid
+    assert fleet.pods() == pods
+    (node,) = fleet.kubectl("get", "nodes")["items"]
+    assert node["metadata"]["labels"]["tests.example.com/restarted"] == "yes"
+    again = fleet.main_pid()
+    assert changed(fleet.play("k3s.yml", f"--extra-vars=@{config}").stdout) == [0]
+    assert fleet.main_pid() == again
+    assert fleet.play("site.yml").returncode == 0

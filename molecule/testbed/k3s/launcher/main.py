@@ -1,0 +1,45 @@
+"""The command `k3s`."""
+
+import logging
+import os
+import sys
+
+from launcher import paths, payload
+
+USAGE = "usage: k3s server | kubectl ... | ctr ... | --version"
+
+
+def main() -> int | str:
+    """Do what the first argument says."""
+    logging.basicConfig(level=logging.INFO, format="level=%(levelname)s msg=%(message)s")
+    match sys.argv[1:]:
+        case ["--version" | "-v"]:
+            build = payload.build()
+            print(f"k3s version {build['version']} (debian)\ngo version {build['go']}")
+            return 0
+        case ["server"]:
+            return _server()
+        case ["server", *_]:
+            return "the test bed's k3s takes its settings from /etc/rancher/k3s/config.yaml only"
+        case ["kubectl", *arguments]:
+            os.environ.setdefault("KUBECONFIG", str(paths.KUBECONFIG))
+            kubectl = str(payload.unpack() / "kubectl")
+            os.execv(kubectl, [kubectl, *arguments])  # noqa: S606
+        case ["ctr", *arguments]:
+            os.environ.setdefault("CONTAINERD_ADDRESS", str(paths.CONTAINERD_SOCKET))
+            os.environ.setdefault("CONTAINERD_NAMESPACE", "k8s.io")
+            os.execvp("ctr", ["ctr", *arguments])  # noqa: S606, S607
+    return USAGE
+
+
+def _server() -> int | str:
+    # Imported only here: `k3s --version` also runs on a controller, which may have no PyYAML.
+    from launcher.config import Config, ConfigError  # noqa: PLC0415
+    from launcher.server import serve  # noqa: PLC0415
+    from launcher.supervise import ChildError  # noqa: PLC0415
+
+    try:
+        serve(Config.load())
+    except (ConfigError, ChildError) as error:
+        return f"level=fatal msg={str(error)!r}"
+    return 0

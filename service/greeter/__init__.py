@@ -1,0 +1,1 @@
+"""A greeter: one process answers one customer with one fixed greeting."""

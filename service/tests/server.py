@@ -1,0 +1,126 @@
+"""The real server as its own process, and questions to it over a loopback socket."""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SERVICE = Path(__file__).resolve().parent.parent
+PATIENCE = 10.0
+"""Seconds after which something that has not happened counts as not happening."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client sees of one response."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+
+class Server:
+    """A running gunicorn with the greeter."""
+
+    def __init__(self, settings: dict[str, str], app: str = "greeter.app:app") -> None:
+        """Start it.
+
+        Args:
+            settings: Environment variables on top of the required ones; `PORT` is chosen.
+            app: WSGI callable to serve.
+        """
+        self.port = free_port()
+        environ = {"GREETING": "Hi!", "CUSTOMER_NAME": "a"} | settings | {"PORT": str(self.port)}
+        self.process = start(environ, app)
+
+    def connect(self) -> http.client.HTTPConnection:
+        """Return a connection, which is opened by its first request."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+
+    def get(self, path: str = "/", headers: dict[str, str] | None = None) -> Answer:
+        """Send a GET over a connection of its own."""
+        with contextlib.closing(self.connect()) as connection:
+            return ask(connection, path, headers=headers)
+
+    def answers(self) -> bool:
+        """Tell whether the server is ready, without failing when nobody listens."""
+        assert self.process.poll() is None, "the server has ended"
+        try:
+            return self.get("/readyz").status == 200
+        except OSError:
+            return False
+
+    def terminate(self) -> None:
+        """Tell the master to stop, as Kubernetes does, and wait until the worker knows."""
+        self.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: self.get("/readyz").status == 503)
+
+    def wait(self) -> int:
+        """Return the exit code once the process has ended."""
+        return self.process.wait(timeout=PATIENCE)
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+
+@contextlib.contextmanager
+def running(settings: dict[str, str] | None = None, app: str = "greeter.app:app") -> Iterator[Server]:
+    """Give a server that answers, and leave nothing of it behind."""
+    server = Server(settings or {}, app)
+    try:
+        wait_for(server.answers)
+        yield server
+    finally:
+        # The group: a master that is killed cannot take its workers along.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.process.pid, signal.SIGKILL)
+        server.process.communicate()
+
+
+def start(environ: dict[str, str], app: str = "greeter.app:app") -> subprocess.Popen[str]:
+    """Start gunicorn as the image does, with nothing in its environment but what is given."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "-c", str(SERVICE / "gunicorn.conf.py"), app],
+        env={"PYTHONPATH": f"{SERVICE}:{SERVICE / 'tests'}", "PYTHONDONTWRITEBYTECODE": "1"} | environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def ask(
+    connection: http.client.HTTPConnection,
+    path: str = "/",
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+) -> Answer:
+    """Send a request over a given connection and read the whole answer."""
+    connection.request(method, path, headers=headers or {})
+    response = connection.getresponse()
+    body = response.read()
+    return Answer(response.status, body, {name.lower(): value for name, value in response.getheaders()})
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Return as soon as the condition holds; fail when it does not within `PATIENCE`."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)

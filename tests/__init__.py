@@ -1,0 +1,1 @@
+"""Tests of the playbooks and roles that need no host."""

@@ -1,0 +1,110 @@
+"""What the customers role would send to the cluster, read back as objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .conftest import PROJECT, Run
+
+RENDER = """
+- name: Render the customers' objects
+  hosts: localhost
+  gather_facts: false
+  vars_files: ["{role}/defaults/main.yml", "{role}/vars/main.yml"]
+  tasks:
+    - name: Write the objects
+      ansible.builtin.template:
+        src: "{role}/templates/customers.yaml.j2"
+        dest: "{out}"
+        mode: "0600"
+      vars:
+        _customers_applied: "{{{{ _customers_full }}}}"
+"""
+
+Render = Callable[[dict[str, Any]], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def render(ansible: Run, tmp_path: Path) -> Render:
+    """A function from customers to the objects the role makes of them."""
+
+    def objects(customers: dict[str, Any]) -> list[dict[str, Any]]:
+        (tmp_path / "customers.json").write_text(json.dumps({"customers": customers, "customers_image": "greeter:1"}))
+        playbook = tmp_path / "render.yml"
+        out = tmp_path / "objects.yaml"
+        role = PROJECT / "roles/customers"
+        playbook.write_text(RENDER.format(role=role, out=out))
+        done = ansible(
+            "ansible-playbook", str(playbook), "-e", f"@{tmp_path}/customers.json",
+            ANSIBLE_FILTER_PLUGINS=str(role / "filter_plugins"),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return list(yaml.safe_load_all(out.read_text()))
+
+    return objects
+
+
+def environment(objects: list[dict[str, Any]], namespace: str) -> dict[str, str]:
+    (deployment,) = (
+        found for found in objects if found["kind"] == "Deployment" and found["metadata"]["namespace"] == namespace
+    )
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return {variable["name"]: variable["value"] for variable in container["env"]}
+
+
+def test_greetings_reach_the_container_as_they_were_written(render: Render) -> None:
+    objects = render(
+        {
+            "plain": {"greeting": "Dear Sir or Madam!"},
+            "quotes": {"greeting": """say "hi", it's 100% \\n"""},
+            "world": {"greeting": "Grüß Gott, 世界 👋"},
+            "yaml": {"greeting": "no: #{comment} [x] - &a *b"},
+            # Kubernetes makes one dollar of two, and would else put the customer's name here.
+            "dollars": {"greeting": "$5, $$6 and $(CUSTOMER_NAME)"},
+        }
+    )
+    assert environment(objects, "customer-plain")["GREETING"] == "Dear Sir or Madam!"
+    assert environment(objects, "customer-quotes")["GREETING"] == """say "hi", it's 100% \\n"""
+    assert environment(objects, "customer-world")["GREETING"] == "Grüß Gott, 世界 👋"
+    assert environment(objects, "customer-yaml")["GREETING"] == "no: #{comment} [x] - &a *b"
+    assert environment(objects, "customer-dollars")["GREETING"] == "$$5, $$$$6 and $$(CUSTOMER_NAME)"
+
+
+def test_every_customer_has_a_room_of_their_own(render: Render) -> None:
+    objects = render({"a": {"greeting": "Hi!"}, "007": {"greeting": "Bond", "host": "bond.example.com", "replicas": 2}})
+    assert [(found["kind"], found["metadata"].get("namespace")) for found in objects] == [
+        ("Namespace", None),
+        ("Deployment", "customer-007"),
+        ("Service", "customer-007"),
+        ("Ingress", "customer-007"),
+        ("Namespace", None),
+        ("Deployment", "customer-a"),
+        ("Service", "customer-a"),
+        ("Ingress", "customer-a"),
+    ]
+    assert [found["metadata"]["name"] for found in objects if found["kind"] == "Namespace"] == ["customer-007", "customer-a"]
+    hosts = [found["spec"]["rules"][0]["host"] for found in objects if found["kind"] == "Ingress"]
+    assert hosts == ["bond.example.com", "customer-a.parcellab.com"]
+    assert [found["spec"]["replicas"] for found in objects if found["kind"] == "Deployment"] == [2, 1]
+    assert {found["metadata"]["labels"]["app.kubernetes.io/managed-by"] for found in objects} == {"greeter-fleet"}
+
+
+def test_containers_are_confined(render: Render) -> None:
+    (deployment,) = (found for found in render({"a": {"greeting": "Hi!"}}) if found["kind"] == "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert set(container["resources"]) == {"requests", "limits"}
