@@ -26,8 +26,8 @@ def _any_address() -> str:
             probe.bind(("::", 0))
             separate = probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
     except OSError:
-        return "0.0.0.0"  # noqa: S104 - a pod is reached on its address, whatever that is
-    return "0.0.0.0" if separate else "[::]"  # noqa: S104
+        return "0.0.0.0"
+    return "0.0.0.0" if separate else "[::]"
 
 
 bind = f"{_any_address()}:{_settings.port}"
@@ -46,7 +46,7 @@ timeout = 30
 keepalive = 95
 
 # A worker shows by touching a file that it is alive: memory, since the root filesystem is read-only.
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 # Nobody asks the control socket anything, and there is no place on disk for it.
 control_socket_disable = True
 loglevel = "warning"

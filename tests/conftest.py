@@ -31,5 +31,3 @@ def ansible() -> Run:
         )
 
     return run
-
-

@@ -27,15 +27,13 @@ def runs(ansible: Run, tmp_path_factory: pytest.TempPathFactory) -> Runs:
         "k3s_cluster: {children: {k3s_servers: {hosts: {nowhere: {ansible_host: 127.0.0.1, ansible_port: 1}}}}}\n"
     )
 
-    def site(name: str, text: str) -> CompletedProcess[str]:
+    def site(text: str) -> CompletedProcess[str]:
         path = tmp_path_factory.mktemp("case") / "customers.yml"
         path.write_text(text)
         return ansible("ansible-playbook", "playbooks/site.yml", "-i", str(inventory), "-e", f"@{path}")
 
     pool = ThreadPoolExecutor(2)
-    return {name: pool.submit(site, name, case["file"]) for name, case in CASES.items()} | {
-        "good": pool.submit(site, "good", GOOD)
-    }
+    return {name: pool.submit(site, case["file"]) for name, case in CASES.items()} | {"good": pool.submit(site, GOOD)}
 
 
 @pytest.mark.parametrize("name", CASES)

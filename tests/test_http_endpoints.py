@@ -19,7 +19,7 @@ class Ingress(BaseHTTPRequestHandler):
 
     requests_for_late = 0
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         """Answer one request."""
         host = self.headers["Host"]
         if host == "late.example.com":
@@ -31,7 +31,7 @@ class Ingress(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
 

@@ -88,7 +88,10 @@ def test_every_customer_has_a_room_of_their_own(render: Render) -> None:
         ("Service", "customer-a"),
         ("Ingress", "customer-a"),
     ]
-    assert [found["metadata"]["name"] for found in objects if found["kind"] == "Namespace"] == ["customer-007", "customer-a"]
+    assert [found["metadata"]["name"] for found in objects if found["kind"] == "Namespace"] == [
+        "customer-007",
+        "customer-a",
+    ]
     hosts = [found["spec"]["rules"][0]["host"] for found in objects if found["kind"] == "Ingress"]
     assert hosts == ["bond.example.com", "customer-a.parcellab.com"]
     assert [found["spec"]["replicas"] for found in objects if found["kind"] == "Deployment"] == [2, 1]

@@ -15,8 +15,8 @@ from .conftest import PROJECT
 ROLES = sorted(path.name for path in (PROJECT / "roles").iterdir())
 
 
-def load(path: Path) -> Any:  # noqa: ANN401
-    return yaml.safe_load(path.read_text()) if path.exists() else {}
+def load(path: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(path.read_text())) if path.exists() else {}
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -34,6 +34,7 @@ def test_every_default_is_specified_and_every_optional_setting_has_a_default(rol
 @pytest.mark.parametrize("pinned", load(PROJECT / "requirements.yml")["collections"], ids=lambda pin: pin["name"])
 def test_requirements_yml_pins_what_the_ansible_package_brings(pinned: dict[str, str]) -> None:
     spec = find_spec("ansible_collections")
-    assert spec and spec.submodule_search_locations
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
     manifest = Path(next(iter(spec.submodule_search_locations)), *pinned["name"].split("."), "MANIFEST.json")
     assert json.loads(manifest.read_text())["collection_info"]["version"] == pinned["version"]

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ PORT = 8080
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 LATER = PROJECT / "molecule/default/customers-later.yml"
+
+
+WithGreeting = Callable[[str, str], Path]
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,11 @@ class Fleet:
 
     def main_pid(self) -> str:
         """The process number of K3s."""
-        return self.node.check_output("systemctl show k3s --property=MainPID --value")
+        return str(self.node.check_output("systemctl show k3s --property=MainPID --value"))
 
-    def kubectl(self, *arguments: str) -> Any:  # noqa: ANN401
+    def kubectl(self, *arguments: str) -> dict[str, Any]:
         """What kubectl prints as JSON."""
-        return json.loads(self.node.check_output(f"k3s kubectl {' '.join(arguments)} --output=json"))
+        return dict(json.loads(self.node.check_output(f"k3s kubectl {' '.join(arguments)} --output=json")))
 
     def pods(self) -> dict[str, set[str]]:
         """Customers' namespaces → the UIDs of the pods in them that are not on their way out."""
@@ -112,7 +116,7 @@ def found() -> dict[str, str]:
 
 
 @pytest.fixture
-def with_greeting(tmp_path: Path) -> Any:  # noqa: ANN401
+def with_greeting(tmp_path: Path) -> WithGreeting:
     """A function that writes a customers' file in which one customer has another greeting, and returns its path."""
 
     def write(customer: str, greeting: str) -> Path:

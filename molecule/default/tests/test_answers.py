@@ -20,7 +20,9 @@ def test_every_customer_answers_with_their_own_greeting(fleet: Fleet, host: str,
     assert fleet.get(host) == Answer(200, "application/json", body)
 
 
-@pytest.mark.parametrize("host", ["customer-d.parcellab.com", "parcellab.com", "customer-late.parcellab.com", "127.0.20.1"])
+@pytest.mark.parametrize(
+    "host", ["customer-d.parcellab.com", "parcellab.com", "customer-late.parcellab.com", "127.0.20.1"]
+)
 def test_an_unknown_host_is_not_found(fleet: Fleet, host: str) -> None:
     assert fleet.get(host).status == 404
 
@@ -30,9 +32,7 @@ def test_a_host_gives_only_its_own_answer_however_often_it_is_called(fleet: Flee
         assert {host: fleet.get(host).body for host in ANSWERS} == ANSWERS
 
 
-def test_the_other_customers_pods_lived_through_the_change(
-    fleet: Fleet, pods_before: dict[str, set[str]]
-) -> None:
+def test_the_other_customers_pods_lived_through_the_change(fleet: Fleet, pods_before: dict[str, set[str]]) -> None:
     pods = fleet.pods()
     for untouched in ("customer-a", "customer-b", "customer-c"):
         assert len(pods[untouched]) == 1

@@ -65,7 +65,11 @@ def refused(fleet: Fleet, *settings: str) -> str:
 
     def state() -> tuple[str, str, str]:
         files = "/usr/local/bin/k3s /etc/rancher/k3s/config.yaml /etc/systemd/system/k3s.service"
-        return fleet.main_pid(), fleet.node.check_output(f"sha256sum {files}"), fleet.node.check_output(f"stat -c %y {files}")
+        return (
+            fleet.main_pid(),
+            fleet.node.check_output(f"sha256sum {files}"),
+            fleet.node.check_output(f"stat -c %y {files}"),
+        )
 
     before = state()
     done = fleet.play("k3s.yml", *(f"--extra-vars={setting}" for setting in settings))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import threading
 from pathlib import Path
-from typing import Any
 
-from .conftest import Answer, Fleet
+from .conftest import Answer, Fleet, WithGreeting
 
 CALLS_PER_SECOND = 20
 
@@ -31,7 +30,7 @@ def test_check_mode_on_a_converged_host_foresees_nothing(fleet: Fleet) -> None:
     assert changed(done.stdout) == [0, 0]
 
 
-def test_check_mode_shows_what_would_change_and_changes_nothing(fleet: Fleet, with_greeting: Any) -> None:  # noqa: ANN401
+def test_check_mode_shows_what_would_change_and_changes_nothing(fleet: Fleet, with_greeting: WithGreeting) -> None:
     before = fleet.pods()
     with_greeting("b", "Good evening!")
     done = fleet.play("site.yml", "--check", "--diff", customers=with_greeting("b", "Good evening!"))
@@ -43,14 +42,14 @@ def test_check_mode_shows_what_would_change_and_changes_nothing(fleet: Fleet, wi
     assert fleet.pods() == before
 
 
-def test_check_mode_names_a_customer_who_would_be_new(fleet: Fleet, with_greeting: Any) -> None:  # noqa: ANN401
+def test_check_mode_names_a_customer_who_would_be_new(fleet: Fleet, with_greeting: WithGreeting) -> None:
     done = fleet.play("site.yml", "--check", "--diff", customers=with_greeting("soon", "Not yet!"))
     assert done.returncode == 0, done.stdout
     assert "customer-soon.parcellab.com would answer Not yet!" in done.stdout
     assert fleet.get("customer-soon.parcellab.com").status == 404
 
 
-def test_a_new_greeting_loses_no_request(fleet: Fleet, with_greeting: Any) -> None:  # noqa: ANN401
+def test_a_new_greeting_loses_no_request(fleet: Fleet, with_greeting: WithGreeting) -> None:
     old, new = '{"response":"Grüß Gott, $(CUSTOMER_NAME) 👋"}'.encode(), b'{"response":"Good night!"}'
     over = threading.Event()
     seen: list[Answer | str] = []
@@ -82,13 +81,13 @@ def test_a_new_greeting_loses_no_request(fleet: Fleet, with_greeting: Any) -> No
 def test_a_changed_configuration_restarts_k3s_once_and_no_pod(fleet: Fleet, tmp_path: Path) -> None:
     pods, pid = fleet.pods(), fleet.main_pid()
     config = tmp_path / "config.json"
-    config.write_text('{"k3s_config": {"node-label": ["tests.example.com/restarted=yes"]}}')
+    config.write_text('{"k3s_config": {"kubelet-arg": ["max-pods=90"]}}')
     done = fleet.play("k3s.yml", f"--extra-vars=@{config}")
     assert done.returncode == 0, done.stdout
     assert fleet.main_pid() != pid
     assert fleet.pods() == pods
     (node,) = fleet.kubectl("get", "nodes")["items"]
-    assert node["metadata"]["labels"]["tests.example.com/restarted"] == "yes"
+    assert node["status"]["capacity"]["pods"] == "90"
     again = fleet.main_pid()
     assert changed(fleet.play("k3s.yml", f"--extra-vars=@{config}").stdout) == [0]
     assert fleet.main_pid() == again

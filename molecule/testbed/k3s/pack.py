@@ -34,9 +34,8 @@ def k3s(output: Path, binary: bytes, version: str, go: str) -> None:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("__main__.py", "import sys\nfrom launcher.main import main\nsys.exit(main())\n")
             archive.writestr("build.json", json.dumps(facts))
-            for source in sorted(LAUNCHER.rglob("*.*")):
-                if source.suffix != ".pyc":
-                    archive.write(source, source.relative_to(LAUNCHER.parent))
+            for source in sorted([*LAUNCHER.glob("*.py"), *LAUNCHER.glob("files/*.*")]):
+                archive.write(source, source.relative_to(LAUNCHER.parent))
             archive.writestr("kubernetes", binary)
     output.chmod(0o755)
 
@@ -72,15 +71,13 @@ def main() -> None:
     """Read the arguments, write the three files."""
     folder, version, output = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     debian = ["dpkg", "--print-architecture"]
-    architecture = subprocess.run(debian, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
+    architecture = subprocess.run(debian, check=True, capture_output=True, text=True).stdout.strip()
     compiled, go = (folder / "version").read_text().strip(), (folder / "go").read_text().strip()
     binary = relabel((folder / "kubernetes").read_bytes(), compiled, version)
     airgap = output / f"k3s-airgap-images-{architecture}.tar"
     k3s(output / "k3s", binary, version, go)
     images(airgap, (folder / "pause").read_bytes(), "localhost/testbed/pause:1", architecture)
-    lines = [
-        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in (output / "k3s", airgap)
-    ]
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in (output / "k3s", airgap)]
     (output / f"sha256sum-{architecture}.txt").write_text("\n".join(lines) + "\n")
 
 

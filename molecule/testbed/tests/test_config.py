@@ -40,17 +40,13 @@ def test_unknown_flags_are_refused_by_name(tmp_path: Path) -> None:
         load(tmp_path, "nod-name: x\n")
 
 
-def test_flags_without_effect_are_accepted_with_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_flags_without_effect_are_accepted_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     load(tmp_path, "flannel-backend: vxlan\nnode-name: x\n")
     assert "'flannel-backend'" in caplog.text
     assert "node-name" not in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("written", "mode"), [("", 0o600), ("0640", 0o640), ('"0640"', 0o640), ('"640"', 0o640)]
-)
+@pytest.mark.parametrize(("written", "mode"), [("", 0o600), ("0640", 0o640), ('"0640"', 0o640), ('"640"', 0o640)])
 def test_the_kubeconfig_mode_may_be_a_number_or_text(tmp_path: Path, written: str, mode: int) -> None:
     line = f"write-kubeconfig-mode: {written}\n" if written else ""
     assert load(tmp_path, line).kubeconfig_mode == mode

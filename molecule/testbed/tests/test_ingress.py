@@ -48,9 +48,7 @@ def test_the_most_specific_rule_comes_first() -> None:
         ("a.example.org", "/deep/", "Prefix"),
         ("a.example.org", "/", "Exact"),
     ]
-    conditions = [
-        line.partition(" if ")[2] for line in lines(render(state(ingress("a", *rules))), "use_backend")
-    ]
+    conditions = [line.partition(" if ")[2] for line in lines(render(state(ingress("a", *rules))), "use_backend")]
     assert conditions == [
         "{ var(txn.host) -m str a.example.org } { path / }",
         "{ var(txn.host) -m str a.example.org } { var(txn.path) -m beg /deep/ }",

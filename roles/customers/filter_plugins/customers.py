@@ -44,7 +44,7 @@ def _complete(deployment: Mapping[str, Any]) -> bool:
     # available, and no older pod is left.
     wanted = deployment["spec"]["replicas"]
     status = deployment.get("status", {})
-    return (
+    return bool(
         status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
         and status.get("replicas", 0) == wanted
         and status.get("updatedReplicas", 0) == wanted

@@ -51,7 +51,7 @@ endpoints:
   type: list
   elements: dict
   returned: always
-  sample: [{host: hello.example.com, address: 192.0.2.1, port: 80, status: 200, answer: '{"response":"Hi!"}', error: ""}]
+  sample: [{host: hello.example.com, address: 192.0.2.1, port: 80, status: 200, answer: '{"response":"Hi!"}'}]
 """
 
 # One request may take this many seconds; an ingress that drops a connection must not use up the whole time.
@@ -60,7 +60,7 @@ PAUSE_SECONDS = 0.5
 
 
 def call(endpoint: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """Send one ``GET /`` and return ``status``, ``answer`` (the body as text) and ``error`` (empty if there was an answer)."""
+    """Send one ``GET /``; return ``status``, ``answer`` (its body) and ``error`` (empty if there was an answer)."""
     connection = http.client.HTTPConnection(endpoint["address"], endpoint["port"], timeout=seconds)
     try:
         connection.request("GET", "/", headers={"Host": endpoint["host"]})

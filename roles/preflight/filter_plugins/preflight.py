@@ -7,6 +7,7 @@ means that nothing is wrong. No filter raises on bad input and none changes anyt
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def greeting_fault(greeting: object) -> str | None:
         return f"is {kind(greeting)}, not a text; put it in quotes"
     if not greeting.strip():
         return "is empty; write the text the host answers with"
-    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in greeting):
+    if any(unicodedata.category(char) == "Cc" for char in greeting):
         return "holds a control character, such as a line break; write it on one line"
     if (size := len(greeting.encode("utf-8", "surrogatepass"))) > GREETING_BYTES:
         return f"has {size} bytes; use at most {GREETING_BYTES}"
@@ -88,11 +89,7 @@ def _value_faults(where: str, given: Mapping[str, Any]) -> list[str]:
         "replicas": replicas_fault,
         "host": lambda host: host_fault(host) if isinstance(host, str) else f"is {kind(host)}, not a host name",
     }
-    return [
-        f"{where}.{key}: {fault}"
-        for key, check in checks.items()
-        if key in given and (fault := check(given[key]))
-    ]
+    return [f"{where}.{key}: {fault}" for key, check in checks.items() if key in given and (fault := check(given[key]))]
 
 
 def _one_customer(key: object, customer: object) -> list[str]:
@@ -134,7 +131,10 @@ def customer_faults(customers: object, domain: object, defaults: object) -> list
     else:
         faults.append(f"customers_defaults: is {kind(defaults)}; write a mapping such as {{replicas: 1}}")
     if not isinstance(customers, Mapping):
-        return [*faults, f'customers: is {kind(customers)}; write a mapping such as {{a: {{greeting: "Hi!"}}}}']
+        return [
+            *faults,
+            f'customers: is {kind(customers)}; write a mapping such as {{a: {{greeting: "Hi!"}}}}',
+        ]
     if not customers:
         faults.append('customers: is empty; write at least one, such as {a: {greeting: "Hi!"}}')
     for key, customer in customers.items():
@@ -172,15 +172,15 @@ def setting_faults(settings: Mapping[str, Any]) -> list[str]:
         faults.append(f"k3s_config: is {kind(config)}; write a mapping of K3s flags, such as {{disable: [servicelb]}}")
     folder = settings["k3s_artifact_dir"]
     if folder and not Path(str(folder)).is_dir():
-        faults.append(f"k3s_artifact_dir: {folder} is no folder on the controller; name one, or leave it empty to download")
+        faults.append(
+            f"k3s_artifact_dir: {folder} is no folder on the controller; name one, or leave it empty to download"
+        )
     manifests = settings["k3s_manifests"]
     if isinstance(manifests, str) or not isinstance(manifests, Sequence):
         faults.append(f"k3s_manifests: is {kind(manifests)}; write a list of files")
     else:
         faults += [
-            f"k3s_manifests: {path} is no file on the controller"
-            for path in manifests
-            if not Path(str(path)).is_file()
+            f"k3s_manifests: {path} is no file on the controller" for path in manifests if not Path(str(path)).is_file()
         ]
     if settings["greeter_builder"] not in ("podman", "docker"):
         faults.append(f"greeter_builder: {settings['greeter_builder']!r} is unknown; write podman or docker")

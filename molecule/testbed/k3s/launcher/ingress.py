@@ -150,7 +150,7 @@ class Ingress:
             kill(int(master), signal.SIGUSR2)  # the new workers take over the listening sockets
         else:
             command = ["haproxy", "-W", "-D", "-f", str(config), "-p", str(pid_file)]
-            subprocess.run(command, check=True)  # noqa: S603
+            subprocess.run(command, check=True)
         self._written = text
 
     def _publish(self) -> None:

@@ -24,11 +24,11 @@ def main() -> int | str:
         case ["kubectl", *arguments]:
             os.environ.setdefault("KUBECONFIG", str(paths.KUBECONFIG))
             kubectl = str(payload.unpack() / "kubectl")
-            os.execv(kubectl, [kubectl, *arguments])  # noqa: S606
+            os.execv(kubectl, [kubectl, *arguments])
         case ["ctr", *arguments]:
             os.environ.setdefault("CONTAINERD_ADDRESS", str(paths.CONTAINERD_SOCKET))
             os.environ.setdefault("CONTAINERD_NAMESPACE", "k8s.io")
-            os.execvp("ctr", ["ctr", *arguments])  # noqa: S606, S607
+            os.execvp("ctr", ["ctr", *arguments])
     return USAGE
 
 

@@ -20,20 +20,24 @@ class Manifests:
 
     def apply_text(self, text: str) -> None:
         """Apply manifests that must work."""
-        subprocess.run([*self._command, "-"], input=text.encode(), check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+        subprocess.run([*self._command, "-"], input=text.encode(), check=True, stdout=subprocess.DEVNULL)
 
     def follow(self, folder: Path) -> None:
         """Apply every manifest of a folder now and whenever it changes, for ever; retry what fails."""
         applied: dict[Path, int] = {}
         retry_at: dict[Path, float] = {}
         while True:
-            for file in sorted(folder.glob("*")):
-                state = file.stat().st_mtime_ns
+            # Hidden files are others on their way to their names.
+            for file in sorted(folder.glob("[!.]*")):
+                try:
+                    state = file.stat().st_mtime_ns
+                except FileNotFoundError:
+                    continue
                 due = retry_at.get(file, 0) <= time.monotonic()
                 if file.suffix not in {".yaml", ".yml", ".json"} or applied.get(file) == state or not due:
                     continue
                 command = [*self._command, str(file)]
-                done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
+                done = subprocess.run(command, check=False, capture_output=True, text=True)
                 log.info("%s: %s", file.name, (done.stdout + done.stderr).strip())
                 if done.returncode == 0:
                     applied[file] = state

@@ -48,7 +48,7 @@ class Node:
         self._supervisor.wait_until("containerd answers", self._containerd_answers)
         for archive in sorted(paths.IMAGES.glob("*.tar*")):
             log.info("importing %s", archive)
-            subprocess.run([*CTR, "images", "import", str(archive)], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+            subprocess.run([*CTR, "images", "import", str(archive)], check=True, stdout=subprocess.DEVNULL)
         self._supervisor.start(
             "kubelet",
             self._bin / "kubelet",
@@ -84,15 +84,15 @@ class Node:
 
     @staticmethod
     def _containerd_answers() -> bool:
-        return subprocess.run([*CTR, "version"], check=False, capture_output=True).returncode == 0  # noqa: S603
+        return subprocess.run([*CTR, "version"], check=False, capture_output=True).returncode == 0
 
     def _masquerade(self) -> None:
         """Let pods leave the cluster by the node's address."""
         pods = self._config.cluster_cidr
         rule = ["POSTROUTING", "-s", pods, "!", "-d", pods, "-j", "MASQUERADE"]
         tool = ["iptables", "--wait", "--table", "nat"]
-        if subprocess.run([*tool, "-C", *rule], check=False, capture_output=True).returncode:  # noqa: S603
-            subprocess.run([*tool, "-A", *rule], check=True)  # noqa: S603
+        if subprocess.run([*tool, "-C", *rule], check=False, capture_output=True).returncode:
+            subprocess.run([*tool, "-A", *rule], check=True)
 
     def _route(self, nodes: dict[Key, Object]) -> None:
         """Reach every other node's pods by that node's address: all share one network."""
@@ -101,4 +101,4 @@ class Node:
             addresses = item["status"].get("addresses", [])
             gateway = next((each["address"] for each in addresses if each["type"] == "InternalIP"), None)
             if pods and gateway and gateway != self._config.node_ip:
-                subprocess.run(["ip", "route", "replace", pods, "via", gateway], check=False)  # noqa: S603, S607
+                subprocess.run(["ip", "route", "replace", pods, "via", gateway], check=False)

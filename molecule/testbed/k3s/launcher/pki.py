@@ -63,7 +63,7 @@ def write_private(path: Path, text: str, mode: int = 0o600) -> Path:
 
 def _kubeadm(bin_dir: Path, *arguments: object) -> None:
     command = [bin_dir / "kubeadm", "init", "phase", *arguments]
-    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
 
 
 def _write_user_kubeconfig(config: Config) -> None:

@@ -53,7 +53,7 @@ class Supervisor:
     def start(self, name: str, *command: object) -> None:
         """Start a part; it is killed when the launcher dies in whatever way."""
         argv = ["setpriv", "--pdeathsig", "KILL", "--", *map(str, command)]
-        self._children[name] = subprocess.Popen(argv, stdin=subprocess.DEVNULL)  # noqa: S603
+        self._children[name] = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
         log.info("started %s", name)
 
     def thread(self, name: str, work: Callable[[], None]) -> None:

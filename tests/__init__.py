@@ -1,1 +1,0 @@
-"""Tests of the playbooks and roles that need no host."""
