@@ -21,7 +21,7 @@ ADDRESS = "127.0.20.1"
 PORT = 8080
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
-LATER = PROJECT / "molecule/default/customers-later.yml"
+LATER = PROJECT / "molecule/default/vars/customers-later.yml"
 
 
 WithGreeting = Callable[[str, str], Path]
