@@ -29,6 +29,12 @@ class Stage:
     environment: dict[str, str] = field(default_factory=dict)
 
 
+def pytest(name: str, *folders: str) -> Stage:
+    """A stage of pytest over ``folders``."""
+    report = f"{name.replace(' ', '-')}.xml"
+    return Stage(f"pytest: {name}", ["pytest", "--quiet", f"--junitxml={REPORTS / report}", *folders], report=report)
+
+
 def stages(everything: bool) -> list[Stage]:
     """The stages in their order, from the fastest to the realest."""
     fast = [
@@ -38,7 +44,8 @@ def stages(everything: bool) -> list[Stage]:
         Stage("mypy service", ["mypy", "service"], environment={"MYPYPATH": "service"}),
         Stage("yamllint", ["yamllint", "--strict", "."]),
         Stage("ansible-lint", ["ansible-lint"]),
-        Stage("pytest", ["pytest", "--quiet", f"--junitxml={REPORTS}/pytest.xml"], report="pytest.xml"),
+        pytest("playbooks and test bed", "tests", "molecule/testbed/tests"),
+        pytest("service", "service/tests"),
     ]
     if not everything:
         return fast

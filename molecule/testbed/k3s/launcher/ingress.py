@@ -1,10 +1,13 @@
 """The ingress controller: Ingress, Service and Endpoints objects become a configuration of haproxy."""
 
+import hashlib
 import logging
 import signal
+import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from os import kill
@@ -108,6 +111,25 @@ def _servers(state: State, service: Key, port: Object) -> list[str]:
     )
 
 
+def _serving() -> str:
+    """Give the mark of the configuration that haproxy serves by."""
+    try:
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.settimeout(1)
+            admin.connect(str(FOLDER / "admin.sock"))
+            admin.sendall(b"show info\n")
+            info = admin.makefile().read()
+    except OSError:  # between two workers
+        return ""
+    return next((line.split()[1] for line in info.splitlines() if line.startswith("description:")), "")
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 class Ingress:
     """Keeps haproxy in step with the cluster; haproxy itself outlives the service, as pods do."""
 
@@ -142,15 +164,19 @@ class Ingress:
     def _apply(self, text: str) -> None:
         if text == self._written:
             return
+        mark = hashlib.sha256(text.encode()).hexdigest()
         config, pid_file = FOLDER / "haproxy.cfg", FOLDER / "haproxy.pid"
-        config.write_text(text)
+        config.write_text(f"global\n  description {mark}\n{text}")
         master = pid_file.read_text().strip() if pid_file.exists() else "none"
         name = Path(f"/proc/{master}/comm")
-        if name.exists() and name.read_text() == "haproxy\n":
-            kill(int(master), signal.SIGUSR2)  # the new workers take over the listening sockets
+        if not (name.exists() and name.read_text() == "haproxy\n"):
+            subprocess.run(["haproxy", "-W", "-D", "-f", str(config), "-p", str(pid_file)], check=True)
         else:
-            command = ["haproxy", "-W", "-D", "-f", str(config), "-p", str(pid_file)]
-            subprocess.run(command, check=True)
+            # The new workers take over the listening sockets. While it is at that, haproxy is deaf to the next signal:
+            # a pod that comes and one that goes would leave it with the first of the two configurations.
+            while _serving() != mark:
+                kill(int(master), signal.SIGUSR2)
+                _wait_for(lambda: _serving() == mark, seconds=0.2)
         self._written = text
 
     def _publish(self) -> None:
