@@ -49,7 +49,7 @@ $(VENV): requirements.txt
 	@echo "Installing the controller's Python packages into $(VENV) (about a minute, once)"
 	@rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.txt || { rm -rf $(VENV); exit 1; }
+	@$(BIN)/python -m pip install --quiet --quiet --require-hashes --requirement requirements.txt || { rm -rf $(VENV); exit 1; }
 	@touch $(VENV)
 
 testbed:
