@@ -43,6 +43,8 @@ def test_a_broken_file_is_refused_in_the_right_words(runs: Runs, name: str) -> N
     assert done.returncode != 0
     for words in CASES[name]["says"]:
         assert words in output
+    for words in CASES[name].get("says_not", []):
+        assert words not in output
     assert "Traceback" not in output
     assert "rendering template" not in output
     assert not re.search(r"changed=[1-9]", output)

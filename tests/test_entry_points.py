@@ -44,9 +44,9 @@ def test_ad_hoc_commands_see_them(ansible: Run, elsewhere: str) -> None:
     for arguments in ((), ("-i", elsewhere)):
         done = ansible(
             "ansible", "localhost", *arguments, "-m", "ansible.builtin.debug",
-            "-a", "msg='seen {{ customers_domain }} {{ k3s_release_url }}'",
+            "-a", "msg='seen {{ customers_domain }} {{ k3s_release_url }} {{ k3s_kubeconfig }}'",
         )  # fmt: skip
-        assert WANTED in done.stdout
+        assert f"{WANTED} {PROJECT}/.kube/greeter-fleet.yaml" in done.stdout
 
 
 @pytest.mark.parametrize("playbook", sorted(path.name for path in (PROJECT / "playbooks").glob("*.yml")))
