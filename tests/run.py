@@ -50,6 +50,9 @@ def stages(everything: bool) -> list[Stage]:
     if not everything:
         return fast
     scenarios = sorted(path.parent.name for path in (PROJECT / "molecule").glob("*/molecule.yml"))
+    if subprocess.run(["podman", "container", "exists", "greeter-demo"], check=False).returncode == 0:
+        print("The host of `make demo` is up and stays so: the scenario demo is left out. `make clean` removes it.")
+        scenarios.remove("demo")
     return fast + [
         Stage(
             f"molecule {scenario}",
