@@ -42,6 +42,8 @@ def test_the_kubeconfig_on_the_controller_is_private_and_of_this_cluster() -> No
 def test_no_secret_is_in_the_loudest_output(fleet: Fleet) -> None:
     token = fleet.node.check_output("cat /var/lib/rancher/k3s/server/node-token")
     key = yaml.safe_load(KUBECONFIG.read_text())["users"][0]["user"]["client-key-data"]
+    # A module hands the file on as base64.
+    encoded = fleet.node.check_output("base64 --wrap=0 /etc/rancher/k3s/k3s.yaml")
     KUBECONFIG.unlink()
     done = fleet.play("k3s.yml", "-vvv", "--diff")
     assert done.returncode == 0, done.stdout
@@ -49,6 +51,7 @@ def test_no_secret_is_in_the_loudest_output(fleet: Fleet) -> None:
     output = done.stdout + done.stderr
     assert token not in output
     assert key not in output
+    assert encoded not in output
     assert token not in fleet.node.check_output("ps -eo args")
 
 
