@@ -53,5 +53,6 @@ def test_a_broken_file_is_refused_in_the_right_words(runs: Runs, name: str) -> N
 
 def test_a_good_file_has_no_fault_of_its_own(runs: Runs) -> None:
     output = runs["good"].result().stdout
-    assert "1 fault(s)" in output
-    assert "host nowhere: cannot be used" in output
+    faults = re.findall(r"^ *- (.*)", output, re.MULTILINE)
+    assert any(fault.startswith("host nowhere: cannot be used") for fault in faults)
+    assert not [fault for fault in faults if fault.startswith("customers")]

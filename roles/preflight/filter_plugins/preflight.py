@@ -7,6 +7,7 @@ means that nothing is wrong. No filter raises on bad input and none changes anyt
 from __future__ import annotations
 
 import re
+import shutil
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ GREETING_BYTES = 1024
 
 CUSTOMER_KEYS = ("greeting", "host", "replicas")
 DEFAULT_KEYS = ("replicas",)
+BUILDERS = ("podman", "docker")
 ARCHITECTURES = ("x86_64", "aarch64", "armv7l")
 VERSION = re.compile(r"v\d+\.\d+\.\d+\S*\+\S+")
 
@@ -182,8 +184,13 @@ def setting_faults(settings: Mapping[str, Any]) -> list[str]:
         faults += [
             f"k3s_manifests: {path} is no file on the controller" for path in manifests if not Path(str(path)).is_file()
         ]
-    if settings["greeter_builder"] not in ("podman", "docker"):
-        faults.append(f"greeter_builder: {settings['greeter_builder']!r} is unknown; write podman or docker")
+    builder = settings["greeter_builder"]
+    if builder not in BUILDERS:
+        faults.append(f"greeter_builder: {builder!r} is unknown; write {' or '.join(BUILDERS)}")
+    elif shutil.which(builder) is None:
+        faults.append(
+            f"greeter_builder: {builder} is not installed on the controller; install it, or set the other one"
+        )
     return faults
 
 
