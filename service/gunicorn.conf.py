@@ -7,6 +7,9 @@ import os
 import socket
 import sys
 
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
+
 from greeter.settings import SettingsError, from_environment
 
 try:
@@ -30,10 +33,16 @@ def _any_address() -> str:
     return "0.0.0.0" if separate else "[::]"
 
 
-bind = f"{_any_address()}:{_settings.port}"
+def pre_fork(server: Arbiter, worker: Worker) -> None:
+    """Give a worker a place to count in that no living worker has."""
+    taken = {other.slot for other in server.WORKERS.values()}
+    worker.slot = min(set(range(2 * _settings.workers)) - taken, default=0)
+
+
+_address = _any_address()
+bind = [f"{_address}:{_settings.port}", f"{_address}:{_settings.metrics_port}"]
 workers = _settings.workers
-threads = _settings.threads
-worker_class = "greeter.worker.DrainingWorker"
+worker_class = "greeter.worker.GreeterWorker"
 # Import once and share the memory with the workers; an import that fails ends the master.
 preload_app = True
 
@@ -44,6 +53,16 @@ timeout = 30
 # Longer than an ingress keeps an idle connection (Traefik 90 s, ingress-nginx 60 s): the side that
 # sends requests has to be the one that closes, or a request crosses the close and is lost.
 keepalive = 95
+# Connections of a worker, slow and idle ones included: 16 KiB each at the worst, in a pod of 64 MiB. When there are
+# more, the slowest gives way.
+worker_connections = 2048
+
+# What no client of this API exceeds; above it the answer is 414 or 431.
+limit_request_line = 4094
+limit_request_fields = 64
+limit_request_field_size = 8190
+# Nobody's word is taken for another client, scheme or path: nothing depends on them.
+forwarded_allow_ips = ""
 
 # A worker shows by touching a file that it is alive: memory, since the root filesystem is read-only.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

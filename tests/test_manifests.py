@@ -111,3 +111,12 @@ def test_containers_are_confined(render: Render) -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert set(container["resources"]) == {"requests", "limits"}
+
+
+def test_metrics_are_on_a_port_that_no_service_has(render: Render) -> None:
+    objects = render({"a": {"greeting": "Hi!"}})
+    (deployment,) = (found for found in objects if found["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert {"name": "metrics", "containerPort": 9090, "protocol": "TCP"} in container["ports"]
+    (service,) = (found for found in objects if found["kind"] == "Service")
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == ["http"]

@@ -1,6 +1,7 @@
 """The HTTP contract: resources, errors, and the application made of them."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import falcon
@@ -8,7 +9,15 @@ import falcon
 from greeter.settings import Settings
 from greeter.state import State
 
+ROUTE = "greeter.route"
+"""Key of the WSGI environment under which a request's route template is left for the server."""
+
 _ALLOWED_METHODS = ("GET", "HEAD")
+_HEADERS = [
+    ("cache-control", "no-store"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("x-content-type-options", "nosniff"),
+]
 
 
 def create_app(settings: Settings, state: State) -> falcon.App[falcon.Request, falcon.Response]:
@@ -18,11 +27,27 @@ def create_app(settings: Settings, state: State) -> falcon.App[falcon.Request, f
         settings: Checked settings; the greeting is rendered here, once.
         state: Read by every readiness request.
     """
-    app: falcon.App[falcon.Request, falcon.Response] = falcon.App(middleware=[_MethodGate()])
-    app.set_error_serializer(_serialize_error)
+    app = _bare_app()
     app.add_route("/", Greeting(settings.greeting))
     app.add_route("/healthz", Liveness())
     app.add_route("/readyz", Readiness(state))
+    return app
+
+
+def create_metrics_app(render: Callable[[], bytes]) -> falcon.App[falcon.Request, falcon.Response]:
+    """Build the WSGI application of the metrics' port.
+
+    Args:
+        render: Gives the metrics as they are now, in Prometheus' text format.
+    """
+    app = _bare_app()
+    app.add_route("/metrics", Metrics(render))
+    return app
+
+
+def _bare_app() -> falcon.App[falcon.Request, falcon.Response]:
+    app: falcon.App[falcon.Request, falcon.Response] = falcon.App(middleware=[_Gate()])
+    app.set_error_serializer(_serialize_error)
     return app
 
 
@@ -73,18 +98,40 @@ class Readiness:
     on_head = on_get
 
 
-class _MethodGate:
-    """Answers 405 to every method but GET and HEAD.
+class Metrics:
+    """`/metrics`: what the process has done, in Prometheus' text format."""
 
-    By itself Falcon answers OPTIONS with 200 and a method it has never heard of with 400.
-    """
+    def __init__(self, render: Callable[[], bytes]) -> None:
+        """Ask `render` for every answer."""
+        self._render = render
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer 200 with the metrics."""
+        resp.content_type = "text/plain; version=0.0.4; charset=utf-8"
+        resp.data = self._render()
+
+    on_head = on_get
+
+
+class _Gate:
+    """What holds for every request: the methods that exist, and the headers every answer has."""
 
     def process_resource(
         self, req: falcon.Request, _resp: falcon.Response, _resource: object, _params: dict[str, Any]
     ) -> None:
-        """Refuse a method on a path that exists; a path that does not is a 404 whatever the method."""
+        """Refuse a method on a path that exists; a path that does not is a 404 whatever the method.
+
+        By itself Falcon answers OPTIONS with 200 and a method it has never heard of with 400.
+        """
+        req.env[ROUTE] = req.uri_template
         if req.method not in _ALLOWED_METHODS:
             raise falcon.HTTPMethodNotAllowed(_ALLOWED_METHODS)
+
+    def process_response(
+        self, _req: falcon.Request, resp: falcon.Response, _resource: object, _req_succeeded: bool
+    ) -> None:
+        """Add what keeps a browser from making anything else of the JSON, and a cache from keeping it."""
+        resp.set_headers(_HEADERS)
 
 
 def _serialize_error(_req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
@@ -94,7 +141,12 @@ def _serialize_error(_req: falcon.Request, resp: falcon.Response, error: falcon.
     """
     code = falcon.http_status_to_code(error.status)
     resp.content_type = "application/problem+json"
-    resp.data = _render({"title": falcon.code_to_http_status(code).partition(" ")[2], "status": code})
+    resp.data = problem(falcon.code_to_http_status(code).partition(" ")[2], code)
+
+
+def problem(title: str, status: int) -> bytes:
+    """Return the body of an error."""
+    return _render({"title": title, "status": status})
 
 
 def _render(document: dict[str, str | int]) -> bytes:

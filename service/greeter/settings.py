@@ -11,6 +11,8 @@ _GREETING_BYTES = 1024
 _GREETING_ALLOWED = f"1 to {_GREETING_BYTES} bytes of UTF-8 text, not blank, without control characters"
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_ALLOWED = "a DNS-1123 label: 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit"
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+_VERSION_ALLOWED = "1 to 128 of A-Z, a-z, 0-9 and '._+-', beginning with a letter or digit"
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _SHOWN_CHARACTERS = 40
 
@@ -38,7 +40,9 @@ class Settings:
         port: TCP port to listen on, 1024 to 65535.
         drain_seconds: How long the process keeps serving after SIGTERM, 0 to 20 seconds.
         workers: Number of worker processes.
-        threads: Number of threads per worker, which is how many requests it answers at a time.
+        metrics_port: TCP port of the metrics, 1024 to 65535, not that of the greeting.
+        access_log: Which requests are logged: "requests" (all but probes and metrics), "all" or "off".
+        version: What the image was built from, for the metrics.
     """
 
     greeting: str
@@ -46,7 +50,9 @@ class Settings:
     port: int
     drain_seconds: int
     workers: int
-    threads: int
+    metrics_port: int
+    access_log: str
+    version: str
 
 
 @functools.cache
@@ -71,14 +77,18 @@ def load(environ: Mapping[str, str]) -> Settings:
     reader = _Reader(environ)
     settings = Settings(
         greeting=reader.greeting("GREETING"),
-        customer_name=reader.label("CUSTOMER_NAME"),
+        customer_name=reader.matching("CUSTOMER_NAME", _LABEL, _LABEL_ALLOWED),
         # Below 1024 a process without capabilities may not listen.
         port=reader.number("PORT", default=8080, lowest=1024, highest=65535),
         # 20 s of draining and 8 s for the last requests fit into Kubernetes' grace period of 30 s.
         drain_seconds=reader.number("DRAIN_SECONDS", default=5, lowest=0, highest=20),
         workers=reader.number("WORKERS", default=1, lowest=1, highest=16),
-        threads=reader.number("THREADS", default=4, lowest=1, highest=64),
+        metrics_port=reader.number("METRICS_PORT", default=9090, lowest=1024, highest=65535),
+        access_log=reader.choice("ACCESS_LOG", "requests", "all", "off"),
+        version=reader.matching("GREETER_VERSION", _VERSION, _VERSION_ALLOWED, default="dev"),
     )
+    if settings.port == settings.metrics_port:
+        reader.faults.append(f"METRICS_PORT is {settings.port}, as PORT is; allowed: any other port from 1024 to 65535")
     if reader.faults:
         raise SettingsError(reader.faults)
     return settings
@@ -115,14 +125,19 @@ class _Reader:
                 return self._refuse(name, fault, _GREETING_ALLOWED)
         return text
 
-    def label(self, name: str) -> str:
-        """Return a required DNS-1123 label."""
-        value = self._environ.get(name)
+    def matching(self, name: str, pattern: re.Pattern[str], allowed: str, *, default: str | None = None) -> str:
+        """Return a text of one form; without a default it is required."""
+        value = self._environ.get(name, default)
         if value is None:
-            return self._refuse(name, "is not set", _LABEL_ALLOWED)
-        if not _LABEL.fullmatch(value):
-            return self._refuse(name, f"is {_shown(value)}", _LABEL_ALLOWED)
+            return self._refuse(name, "is not set", allowed)
+        if not pattern.fullmatch(value):
+            return self._refuse(name, f"is {_shown(value)}", allowed)
         return value
+
+    def choice(self, name: str, *words: str) -> str:
+        """Return one of the words, the first unless told."""
+        value = self._environ.get(name, words[0])
+        return value if value in words else self._refuse(name, f"is {_shown(value)}", ", ".join(words))
 
     def number(self, name: str, *, default: int, lowest: int, highest: int) -> int:
         """Return an optional whole number within its bounds."""

@@ -33,11 +33,12 @@ class Server:
         """Start it.
 
         Args:
-            settings: Environment variables on top of the required ones; `PORT` is chosen.
+            settings: Environment variables on top of the required ones; the ports are chosen.
             app: WSGI callable to serve.
         """
-        self.port = free_port()
-        environ = {"GREETING": "Hi!", "CUSTOMER_NAME": "a"} | settings | {"PORT": str(self.port)}
+        self.port, self.metrics_port = free_port(), free_port()
+        ports = {"PORT": str(self.port), "METRICS_PORT": str(self.metrics_port)}
+        environ = {"GREETING": "Hi!", "CUSTOMER_NAME": "a", "ACCESS_LOG": "off"} | settings | ports
         self.process = start(environ, app)
 
     def connect(self) -> http.client.HTTPConnection:
@@ -48,6 +49,18 @@ class Server:
         """Send a GET over a connection of its own."""
         with contextlib.closing(self.connect()) as connection:
             return ask(connection, path, headers=headers)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the samples of `/metrics`, by name and labels as they stand there."""
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=PATIENCE)) as asker:
+            lines = ask(asker, "/metrics").body.decode().splitlines()
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+    def say(self, data: bytes) -> bytes:
+        """Send bytes over a connection of their own, and return all that comes until the server closes it."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as client:
+            client.sendall(data)
+            return b"".join(iter(lambda: client.recv(4096), b""))
 
     def answers(self) -> bool:
         """Tell whether the server is ready, without failing when nobody listens."""

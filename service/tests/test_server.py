@@ -14,7 +14,7 @@ from .server import PATIENCE, Server, ask, running, start, wait_for
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """One server for the tests that leave it as it was."""
-    with running({"GREETING": "Grüß Gott, 世界", "THREADS": "2"}) as started:
+    with running({"GREETING": "Grüß Gott, 世界"}) as started:
         yield started
 
 
@@ -53,7 +53,6 @@ def test_a_connection_is_kept_for_many_requests(server: Server) -> None:
 
 
 def test_connections_that_say_nothing_stall_nobody(server: Server) -> None:
-    """Four of them, for two threads: each would hold a thread for five seconds."""
     with contextlib.ExitStack() as silent:
         for _ in range(4):
             silent.enter_context(socket.create_connection(("127.0.0.1", server.port)))
@@ -101,7 +100,7 @@ def test_a_quiet_life_leaves_no_log() -> None:
             {"GREETING": "Hi!", "CUSTOMER_NAME": "a", "PORT": "0", "DRAIN_SECONDS": "60"},
             ["PORT", "DRAIN_SECONDS"],
         ),
-        ({"GREETING": "Hi!", "CUSTOMER_NAME": "a", "WORKERS": "0", "THREADS": "0"}, ["WORKERS", "THREADS"]),
+        ({"GREETING": "Hi!", "CUSTOMER_NAME": "a", "WORKERS": "0", "METRICS_PORT": "0"}, ["WORKERS", "METRICS_PORT"]),
     ],
 )
 def test_bad_settings_end_the_process_at_once(environ: dict[str, str], named: list[str]) -> None:

@@ -23,7 +23,9 @@ def test_defaults() -> None:
         "port": 8080,
         "drain_seconds": 5,
         "workers": 1,
-        "threads": 4,
+        "metrics_port": 9090,
+        "access_log": "requests",
+        "version": "dev",
     }
 
 
@@ -45,7 +47,13 @@ def test_settings_cannot_be_changed_afterwards() -> None:
         ("DRAIN_SECONDS", "0", "drain_seconds", 0),
         ("DRAIN_SECONDS", "20", "drain_seconds", 20),
         ("WORKERS", "16", "workers", 16),
-        ("THREADS", "64", "threads", 64),
+        ("METRICS_PORT", "1024", "metrics_port", 1024),
+        ("METRICS_PORT", "65535", "metrics_port", 65535),
+        ("ACCESS_LOG", "requests", "access_log", "requests"),
+        ("ACCESS_LOG", "all", "access_log", "all"),
+        ("ACCESS_LOG", "off", "access_log", "off"),
+        ("GREETER_VERSION", "v1.2.3-rc.1+build_5", "version", "v1.2.3-rc.1+build_5"),
+        ("GREETER_VERSION", "0" * 128, "version", "0" * 128),
     ],
 )
 def test_bounds_belong_to_what_is_allowed(name: str, value: str, attribute: str, expected: str | int) -> None:
@@ -86,8 +94,15 @@ def test_bounds_belong_to_what_is_allowed(name: str, value: str, attribute: str,
         ("DRAIN_SECONDS", "1.5", "is '1.5'"),
         ("WORKERS", "0", "is '0'"),
         ("WORKERS", "17", "is '17'"),
-        ("THREADS", "0", "is '0'"),
-        ("THREADS", "65", "is '65'"),
+        ("METRICS_PORT", "1023", "is '1023'"),
+        ("METRICS_PORT", "65536", "is '65536'"),
+        ("METRICS_PORT", "8080", "is 8080, as PORT is"),
+        ("ACCESS_LOG", "", "is ''"),
+        ("ACCESS_LOG", "ALL", "is 'ALL'"),
+        ("GREETER_VERSION", "", "is ''"),
+        ("GREETER_VERSION", 'a"b', "is 'a\"b'"),
+        ("GREETER_VERSION", "a\nb", "is 'a\\nb'"),
+        ("GREETER_VERSION", "0" * 129, "is '" + "0" * 40 + "'... (129 characters)"),
     ],
 )
 def test_a_bad_value_is_named_in_one_line(name: str, value: str, wrong: str) -> None:
@@ -102,10 +117,15 @@ def test_a_required_setting_has_no_default(name: str) -> None:
     assert fault.startswith(f"{name} is not set; allowed: ")
 
 
+def test_the_two_ports_differ() -> None:
+    (fault,) = faults_of(GOOD | {"PORT": "9090"})
+    assert fault == "METRICS_PORT is 9090, as PORT is; allowed: any other port from 1024 to 65535"
+
+
 def test_all_faults_are_told_at_once() -> None:
-    environ = {"PORT": "0", "DRAIN_SECONDS": "x", "WORKERS": "x", "THREADS": "x"}
+    environ = {"PORT": "0", "DRAIN_SECONDS": "x", "WORKERS": "x", "METRICS_PORT": "x"}
     named = [fault.split()[0] for fault in faults_of(environ)]
-    assert named == ["GREETING", "CUSTOMER_NAME", "PORT", "DRAIN_SECONDS", "WORKERS", "THREADS"]
+    assert named == ["GREETING", "CUSTOMER_NAME", "PORT", "DRAIN_SECONDS", "WORKERS", "METRICS_PORT"]
 
 
 def test_the_words() -> None:

@@ -1,0 +1,57 @@
+"""The access log: one line of JSON on stdout for each request, written at once.
+
+Every line is one `write` of less than 4 KiB, which a pipe takes whole, so lines of several workers never mix.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import time
+
+from greeter.http import Exchange
+
+_STDOUT = 1
+_PATH_CHARACTERS = 512
+_METHOD_CHARACTERS = 32
+_SILENT_ROUTES = ("/healthz", "/readyz", "/metrics")
+
+
+class AccessLog:
+    """Writes the lines that are wanted."""
+
+    def __init__(self, wanted: str) -> None:
+        """Take "requests" (all but probes and metrics), "all" or "off"."""
+        self._off = wanted == "off"
+        self._silent = _SILENT_ROUTES if wanted == "requests" else ()
+
+    def write(self, exchange: Exchange, seconds: float) -> None:
+        """Log one request, after its answer."""
+        if self._off or exchange.route in self._silent:
+            return
+        # A reader that has gone away is no reason to stop greeting.
+        with contextlib.suppress(OSError):
+            os.write(_STDOUT, render(exchange, seconds, time.time()))
+
+
+def render(exchange: Exchange, seconds: float, now: float) -> bytes:
+    """Return the line of a request.
+
+    Args:
+        exchange: The request and its answer.
+        seconds: From the last byte of its head to the answer.
+        now: Seconds since 1970.
+    """
+    second = int(now)
+    # ASCII alone: what a client puts in a path is shown, and can never end the line or drive a terminal.
+    return (
+        f'{{"time":"{_instant(second)}.{int((now - second) * 1000):03d}Z",'
+        f'"method":{json.dumps(exchange.method[:_METHOD_CHARACTERS])},'
+        f'"path":{json.dumps(exchange.path[:_PATH_CHARACTERS])},"status":{exchange.status},'
+        f'"duration":{seconds:.6f},"request_id":"{exchange.request_id}"}}\n'
+    ).encode("ascii")
+
+
+@functools.lru_cache(maxsize=1)
+def _instant(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
