@@ -68,7 +68,9 @@ def greeting_fault(greeting: object) -> str | None:
         return "is empty; write the text the host answers with"
     if any(unicodedata.category(char) == "Cc" for char in greeting):
         return "holds a control character, such as a line break; write it on one line"
-    if (size := len(greeting.encode("utf-8", "surrogatepass"))) > GREETING_BYTES:
+    if any(unicodedata.category(char) == "Cs" for char in greeting):
+        return "holds half of a character (a surrogate); write the whole character"
+    if (size := len(greeting.encode())) > GREETING_BYTES:
         return f"has {size} bytes; use at most {GREETING_BYTES}"
     return None
 
