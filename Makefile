@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo deploy plan test test-fast run clean lock testbed
+.PHONY: help demo deploy plan test test-fast run build-app run-app bench clean lock testbed
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,13 +35,32 @@ run: $(VENV) ## Run one customer's greeter here, without Kubernetes: make run CU
 	print(yaml.safe_load(open("../group_vars/all/customers.yml"))["customers"][sys.argv[1]]["greeting"])' "$(CUSTOMER)")" && \
 	export GREETING && exec gunicorn --config gunicorn.conf.py greeter.app:app
 
-clean: ## Remove every host, volume and file that demo and test have made; the caches stay
+build-app: $(VENV) testbed ## Build the greeter's image into the local store, as localhost/greeter:latest
+	ansible-playbook playbooks/build-app.yml $(ARGS)
+
+run-app: $(VENV) testbed ## Run every customer's greeter as a container on this machine, from 127.0.0.1:8080 on
+	ansible-playbook playbooks/run-app.yml $(ARGS)
+
+clean: ## Remove every host, container, volume and file that these verbs have made; the caches stay
+	@if [ -x $(BIN)/ansible-playbook ]; then ansible-playbook playbooks/remove-app.yml $(ARGS); fi
 	@if [ -x $(BIN)/molecule ] && command -v podman >/dev/null; then $(BIN)/molecule destroy --all; fi
-	rm -rf $(VENV) .kube .reports .ansible .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .app .bench .kube .reports .ansible .mypy_cache .pytest_cache .ruff_cache
 
 lock: $(VENV) ## Lock the newest releases of all Python packages
 	cd service && uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header requirements.in --output-file requirements.txt
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --constraints service/requirements.txt requirements.in --output-file requirements.txt
+	cd bench && uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --constraints ../service/requirements.txt requirements.in --output-file requirements.txt
+
+bench: $(VENV) .bench/venv ## Compare the greeter with peers: requests per second, latency, memory, start (two minutes)
+	@command -v wrk >/dev/null || { echo "The benchmark needs wrk. On Debian and Ubuntu: apt-get install wrk" >&2; exit 1; }
+	$(BIN)/python bench/service.py .bench/venv/bin/python
+	LOAD_SECONDS=20 $(BIN)/pytest --quiet service/tests/test_rollout.py
+
+.bench/venv: bench/requirements.txt
+	@rm -rf .bench/venv
+	$(PYTHON) -m venv .bench/venv
+	@.bench/venv/bin/python -m pip install --quiet --require-hashes --requirement bench/requirements.txt || { rm -rf .bench/venv; exit 1; }
+	@touch .bench/venv
 
 # Made in one step: a half-made environment never looks like a whole one.
 $(VENV): requirements.txt

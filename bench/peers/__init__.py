@@ -1,0 +1,1 @@
+"""What the greeter is compared with."""
