@@ -80,5 +80,7 @@ def test_a_line_is_there_as_soon_as_the_answer() -> None:
 def test_a_log_that_nobody_reads_any_more_stops_nothing() -> None:
     with running({"ACCESS_LOG": "all"}) as server:
         assert server.process.stdout is not None
+        workers = server.workers()
         server.process.stdout.close()
         assert [server.get().status for _ in range(3)] == [200, 200, 200]
+        assert server.workers() == workers

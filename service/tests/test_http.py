@@ -100,6 +100,16 @@ def test_every_request_gets_an_answer_of_http(server: Server, request_: bytes, s
         assert body.endswith(f'","status":{status}}}'.encode())
 
 
+@pytest.mark.parametrize("field", [b"Content-Length: 36", b"Transfer-Encoding: chunked"])
+def test_a_body_is_never_taken_for_a_request(server: Server, field: bytes) -> None:
+    answers = server.say(
+        b"POST / HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\nGET /healthz HTTP/1.1\r\nHost: bcd\r\n\r\n"
+    )
+    assert answers.startswith(b"HTTP/1.1 405 ")
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in answers
+
+
 def test_pipelined_requests_are_answered_in_their_order(server: Server) -> None:
     many = b"".join(b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % path for path in (b"", b"nope", b"healthz") * 20)
     answers = server.say(many + b"GET / HTTP/1.1\r\n" + END)

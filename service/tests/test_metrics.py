@@ -3,13 +3,16 @@
 import contextlib
 import os
 import re
+import runpy
 import signal
+from types import SimpleNamespace
 
 import pytest
 
 from greeter.metrics import Metrics
+from greeter.settings import from_environment
 
-from .server import ask, running, wait_for
+from .server import SERVICE, ask, running, wait_for
 
 # Exposition format 0.0.4: a comment of a known kind, or a sample.
 LINE = re.compile(
@@ -48,6 +51,21 @@ def test_requests_are_counted_over_all_workers(workers: str) -> None:
         assert after['greeter_http_request_duration_seconds_count{route="/"}'] == 23
         assert after['greeter_http_request_duration_seconds_bucket{route="/",le="+Inf"}'] == 23
         assert 0 < after['greeter_http_request_duration_seconds_sum{route="/"}'] < 5
+
+
+def test_no_two_living_workers_count_in_the_same_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"GREETING": "Hi!", "CUSTOMER_NAME": "a", "WORKERS": "2"})
+    from_environment.cache_clear()
+    choose = runpy.run_path(str(SERVICE / "gunicorn.conf.py"))["pre_fork"]
+    from_environment.cache_clear()
+    living: dict[int, SimpleNamespace] = {}
+    for pid in range(4):
+        living[pid] = SimpleNamespace()
+        choose(SimpleNamespace(WORKERS={other: living[other] for other in range(pid)}), living[pid])
+    assert [living[pid].slot for pid in living] == [0, 1, 2, 3]
+    replacement = SimpleNamespace()
+    choose(SimpleNamespace(WORKERS={0: living[0], 3: living[3]}), replacement)
+    assert replacement.slot == 1
 
 
 def test_no_counter_falls_when_a_worker_is_replaced() -> None:
