@@ -53,7 +53,7 @@ def stages(everything: bool) -> list[Stage]:
     if subprocess.run(["podman", "container", "exists", "greeter-demo"], check=False).returncode == 0:
         print("The host of `make demo` is up and stays so: the scenario demo is left out. `make clean` removes it.")
         scenarios.remove("demo")
-    return fast + [
+    return [*fast, pytest("containers", "tests/app")] + [
         Stage(
             f"molecule {scenario}",
             ["molecule", "test", "--scenario-name", scenario],

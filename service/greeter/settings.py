@@ -11,8 +11,8 @@ _GREETING_BYTES = 1024
 _GREETING_ALLOWED = f"1 to {_GREETING_BYTES} bytes of UTF-8 text, not blank, without control characters"
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_ALLOWED = "a DNS-1123 label: 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit"
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
-_VERSION_ALLOWED = "1 to 128 of A-Z, a-z, 0-9 and '._+-', beginning with a letter or digit"
+_VERSION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
+_VERSION_ALLOWED = "1 to 128 of A-Z, a-z, 0-9 and '._+-', beginning with a letter, digit or '_'"
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _SHOWN_CHARACTERS = 40
 

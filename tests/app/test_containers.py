@@ -1,0 +1,137 @@
+"""The greeter's image and the three customers as containers on this machine, as `make run-app` starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+ENGINE = os.environ | {"CONTAINERS_CONF": str(PROJECT / ".app/containers.conf")}
+IMAGE = "localhost/greeter:latest"
+
+
+def playbook(name: str, *arguments: str) -> None:
+    """Run one of the project's playbooks."""
+    done = subprocess.run(
+        ["ansible-playbook", f"playbooks/{name}.yml", *arguments],
+        cwd=PROJECT, capture_output=True, text=True, timeout=900, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def podman(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Ask the container engine."""
+    return subprocess.run(["podman", *arguments], env=ENGINE, capture_output=True, text=True, timeout=60, check=False)
+
+
+def image(template: str, name: str = IMAGE) -> str:
+    """Return what the engine knows of an image."""
+    done = podman("image", "inspect", f"--format={template}", name)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def containers() -> Iterator[None]:
+    """The customers' containers, and none of them afterwards."""
+    playbook("run-app")
+    yield
+    playbook("remove-app")
+    assert podman("ps", "--all", "--quiet", "--filter=label=greeter-app").stdout == ""
+    assert podman("image", "exists", IMAGE).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("port", "body"),
+    [
+        (8080, b'{"response":"Hi!"}'),
+        (8081, b'{"response":"Dear Sir or Madam!"}'),
+        (8082, b'{"response":"Moin!"}'),
+    ],
+)
+def test_every_customer_answers(port: int, body: bytes) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+        assert (answer.status, answer.read()) == (200, body)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--env=CUSTOMER_NAME=a"], "GREETING is not set"),
+        (["--env=CUSTOMER_NAME=a", "--env=GREETING="], "GREETING is blank"),
+        (["--env=GREETING=Hi!"], "CUSTOMER_NAME is not set"),
+    ],
+)
+def test_a_container_that_was_not_told_enough_does_not_start(options: list[str], named: str) -> None:
+    done = podman("run", "--rm", "--network=none", "--read-only", "--cap-drop=all", *options, IMAGE)
+    assert done.returncode == os.EX_CONFIG
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"{named}; allowed: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_containers_are_confined() -> None:
+    (found,) = json.loads(podman("container", "inspect", "greeter-app-a").stdout)
+    assert found["HostConfig"]["ReadonlyRootfs"] is True
+    assert found["EffectiveCaps"] in (None, [])
+    assert found["Config"]["User"] == "10001:10001"
+    bindings = found["HostConfig"]["PortBindings"]
+    assert {binding["HostIp"] for port in bindings.values() for binding in port or []} == {"127.0.0.1"}
+    assert podman("logs", "greeter-app-a").stderr == ""
+
+
+def test_the_image_says_what_it_is() -> None:
+    labels = json.loads(image("{{json .Labels}}"))
+    name = "org.opencontainers.image"
+    assert {f"{name}.source", f"{name}.version", f"{name}.revision"} <= set(labels)
+    (tag,) = {tag.rpartition(":")[2] for tag in json.loads(image("{{json .RepoTags}}"))} - {"latest"}
+    assert labels[f"{name}.version"] == tag
+    commit = subprocess.run(
+        ["git", "log", "--max-count=1", "--format=%H", "--", "service"],
+        cwd=PROJECT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert labels[f"{name}.revision"] == (commit.stdout.strip() or "unknown")
+
+
+def test_what_the_image_adds_is_small_compiled_and_without_tools() -> None:
+    listing = podman("exec", "greeter-app-a", "python3", "-c", LIST)
+    files = json.loads(listing.stdout)
+    top = {path.split("/")[0] for path in files}
+    assert {"falcon", "gunicorn", "greeter", "gunicorn.conf.py"} <= top
+    assert not top & {"bin", "pip", "setuptools", "wheel"}
+    sources = [path for path in files if path.endswith(".py") and path != "gunicorn.conf.py"]
+    compiled = {path.replace("__pycache__/", "").partition(".cpython")[0] for path in files if path.endswith(".pyc")}
+    assert [path for path in sources if path.removesuffix(".py") not in compiled] == []
+    assert sum(files.values()) < 80e6
+
+
+LIST = """
+import json, os
+from pathlib import Path
+root = Path("/opt/greeter")
+print(json.dumps({str(path.relative_to(root)): path.stat().st_size for path in root.rglob("*") if path.is_file()}))
+"""
+
+
+def test_the_same_inputs_give_the_same_image(tmp_path: Path) -> None:
+    """Built twice from nothing: no archive, no layer of the other build."""
+    digests = []
+    for number in "12":
+        name = f"localhost/greeter-again-{number}:same"
+        extra = {
+            "greeter_image": name,
+            "greeter_image_local_name": name,
+            "greeter_image_cache_dir": str(tmp_path / number),
+            "greeter_image_build_options": ["--no-cache"],
+        }
+        playbook("build-app", "-e", json.dumps(extra))
+        digests.append(image("{{.Digest}}", name))
+    podman("rmi", "localhost/greeter-again-1:same", "localhost/greeter-again-2:same")
+    assert digests[0].startswith("sha256:")
+    assert digests[0] == digests[1]
