@@ -35,16 +35,16 @@ run: $(VENV) ## Run one customer's greeter here, without Kubernetes: make run CU
 	print(yaml.safe_load(open("../group_vars/all/customers.yml"))["customers"][sys.argv[1]]["greeting"])' "$(CUSTOMER)")" && \
 	export GREETING && exec gunicorn --config gunicorn.conf.py greeter.app:app
 
-build-app: $(VENV) testbed ## Build the greeter's image into the local store, as localhost/greeter:latest
+build-app: $(VENV) ## Build the greeter's image into the local store, as localhost/greeter:latest
 	ansible-playbook playbooks/build-app.yml $(ARGS)
 
-run-app: $(VENV) testbed ## Run every customer's greeter as a container on this machine, from 127.0.0.1:8080 on
+run-app: $(VENV) ## Run every customer's greeter as a container on this machine, from 127.0.0.1:8080 on
 	ansible-playbook playbooks/run-app.yml $(ARGS)
 
 clean: ## Remove every host, container, volume and file that these verbs have made; the caches stay
 	@if [ -x $(BIN)/ansible-playbook ]; then ansible-playbook playbooks/remove-app.yml $(ARGS); fi
 	@if [ -x $(BIN)/molecule ] && command -v podman >/dev/null; then $(BIN)/molecule destroy --all; fi
-	rm -rf $(VENV) .app .bench .kube .reports .ansible .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .bench .kube .reports .ansible .mypy_cache .pytest_cache .ruff_cache
 
 lock: $(VENV) ## Lock the newest releases of all Python packages
 	cd service && uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header requirements.in --output-file requirements.txt

@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-ENGINE = os.environ | {"CONTAINERS_CONF": str(PROJECT / ".app/containers.conf")}
 IMAGE = "localhost/greeter:latest"
+# The tests' own customers, whatever group_vars declares.
+CUSTOMERS = {"a": {"greeting": "Hi!"}, "b": {"greeting": "Dear Sir or Madam!"}, "c": {"greeting": "Moin!"}}
+settings: dict[str, object] = {"customers": CUSTOMERS, "greeter_builder": "podman"}
 
 
-def playbook(name: str, *arguments: str) -> None:
+def playbook(path: str, **extra: object) -> None:
     """Run one of the project's playbooks."""
     done = subprocess.run(
-        ["ansible-playbook", f"playbooks/{name}.yml", *arguments],
+        ["ansible-playbook", path, "-e", json.dumps(settings | extra)],
         cwd=PROJECT, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -27,7 +29,7 @@ def playbook(name: str, *arguments: str) -> None:
 
 def podman(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Ask the container engine."""
-    return subprocess.run(["podman", *arguments], env=ENGINE, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(["podman", *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
 def image(template: str, name: str = IMAGE) -> str:
@@ -38,13 +40,20 @@ def image(template: str, name: str = IMAGE) -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def containers() -> Iterator[None]:
-    """The customers' containers, and none of them afterwards."""
-    playbook("run-app")
-    yield
-    playbook("remove-app")
-    assert podman("ps", "--all", "--quiet", "--filter=label=greeter-app").stdout == ""
-    assert podman("image", "exists", IMAGE).returncode == 1
+def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The customers' containers on an engine set up for this machine, and none of them afterwards."""
+    folder = tmp_path_factory.mktemp("builder")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MOLECULE_EPHEMERAL_DIRECTORY", str(folder))
+        environment.setenv("MOLECULE_SCENARIO_NAME", "builder")
+        playbook("molecule/testbed/builder.yml")
+        environment.setenv("CONTAINERS_CONF", str(folder / "containers.conf"))
+        settings.update(json.loads((folder / "builder.json").read_text()))
+        playbook("playbooks/run-app.yml")
+        yield
+        playbook("playbooks/remove-app.yml")
+        assert podman("ps", "--all", "--quiet", "--filter=label=greeter-app").stdout == ""
+        assert podman("image", "exists", IMAGE).returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -124,13 +133,13 @@ def test_the_same_inputs_give_the_same_image(tmp_path: Path) -> None:
     digests = []
     for number in "12":
         name = f"localhost/greeter-again-{number}:same"
-        extra = {
-            "greeter_image": name,
-            "greeter_image_local_name": name,
-            "greeter_image_cache_dir": str(tmp_path / number),
-            "greeter_image_build_options": ["--no-cache"],
-        }
-        playbook("build-app", "-e", json.dumps(extra))
+        playbook(
+            "playbooks/build-app.yml",
+            greeter_image=name,
+            greeter_image_local_name=name,
+            greeter_image_cache_dir=str(tmp_path / number),
+            greeter_image_build_options=["--no-cache"],
+        )
         digests.append(image("{{.Digest}}", name))
     podman("rmi", "localhost/greeter-again-1:same", "localhost/greeter-again-2:same")
     assert digests[0].startswith("sha256:")
