@@ -38,6 +38,13 @@ class Peer:
     environment: dict[str, str]
 
 
+def uvicorn(python: str, app: str) -> Callable[[int], list[str]]:
+    """How uvicorn serves ``app`` on a port, with as little log as the other peers."""
+    return lambda port: [
+        python, "-m", "uvicorn", app, "--port", str(port), "--no-access-log", "--log-level", "warning",
+    ]  # fmt: skip
+
+
 def peers(python: str) -> list[Peer]:
     """The servers in their order; the greeter is the first, with its log and its metrics."""
     greeter = {"PYTHONPATH": str(PROJECT / "service"), "CUSTOMER_NAME": "a"}
@@ -48,14 +55,8 @@ def peers(python: str) -> list[Peer]:
             lambda _: [python, "-m", "gunicorn", "-c", str(PROJECT / "service/gunicorn.conf.py"), "greeter.app:app"],
             greeter,
         ),
-        Peer(
-            "FastAPI + uvicorn",
-            lambda port: [
-                python, "-m", "uvicorn", "peers.fastapi_peer:app", "--port", str(port),
-                "--no-access-log", "--log-level", "warning",
-            ],
-            bare,
-        ),
+        Peer("FastAPI + uvicorn", uvicorn(python, "peers.fastapi_peer:app"), bare),
+        Peer("FastAPI, async", uvicorn(python, "peers.fastapi_peer:app_async"), bare),
         Peer(
             "falcon + gunicorn",
             lambda port: [python, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "peers.falcon_peer:app"],
