@@ -1,8 +1,17 @@
-"""Ingress, Service and Endpoints objects become the configuration they should."""
+"""Ingress, Service, Endpoints and Secret objects become the configuration they should."""
 
+import base64
+import datetime
+import stat
+from pathlib import Path
 from typing import Any
 
-from launcher.ingress import State, render
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from launcher.ingress import State, certificates, mark_of, render, write_certificates
 
 Object = dict[str, Any]
 
@@ -73,3 +82,91 @@ def test_without_ready_pods_the_backend_is_there_and_empty() -> None:
     text = render(state(ingress("a", ("a.example.org", "/", "Prefix")), ready=()))
     assert "backend ns_a_http" in text
     assert not lines(text, "server")
+
+
+def key_and_certificate(host: str, passphrase: bytes = b"") -> tuple[str, str]:
+    """Give a new key and a certificate of it, both as PEM text."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    return key.private_bytes(pem, pkcs8, encryption).decode(), certificate.public_bytes(pem).decode()
+
+
+KEY, CERTIFICATE = key_and_certificate("a.example.org")
+
+
+def secret(key: str = KEY, certificate: str = CERTIFICATE, namespace: str = "ns") -> dict[tuple[str, str], Object]:
+    """Give the Secret `web` as it is stored."""
+    data = {"tls.key": key, "tls.crt": certificate}
+    return {(namespace, "web"): {"data": {name: base64.b64encode(text.encode()) for name, text in data.items()}}}
+
+
+def with_tls(secrets: dict[tuple[str, str], Object], **spec: object) -> State:
+    """Give a state with one Ingress that names the Secret `web`."""
+    tls = [{"hosts": ["a.example.org"], "secretName": "web"}]
+    return State(dict([ingress("a", ("a.example.org", "/", "Prefix"), **{"tls": tls, **spec})]), secrets=secrets)
+
+
+def test_a_certificate_is_served_with_its_key() -> None:
+    (served,) = certificates(with_tls(secret())).items()
+    assert served == ("ns_web.pem", f"{CERTIFICATE}\n{KEY}")
+
+
+def test_a_certificate_without_a_line_end_is_served_too() -> None:
+    assert certificates(with_tls(secret(certificate=CERTIFICATE.rstrip())))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        with_tls({}),
+        with_tls(secret(namespace="other")),
+        with_tls({("ns", "web"): {}}),
+        with_tls({("ns", "web"): {"data": {"tls.crt": base64.b64encode(CERTIFICATE.encode())}}}),
+        with_tls({("ns", "web"): {"data": {"tls.crt": "A", "tls.key": "A"}}}),
+        with_tls(secret(certificate="")),
+        with_tls(secret(key="none")),
+        with_tls(secret(key=key_and_certificate("a.example.org")[0])),
+        with_tls(secret(*key_and_certificate("a.example.org", b"word"))),
+        with_tls(secret(), tls=[{"hosts": ["a.example.org"]}]),
+        with_tls(secret(), tls=[{"secretName": "missing"}]),
+        with_tls(secret(), ingressClassName="nginx"),
+    ],
+    ids=[
+        "no Secret", "in another namespace", "without data", "without a key", "no base64", "empty", "no key",
+        "the key of another certificate", "a key with a passphrase", "none named", "another one named",
+        "of an Ingress that is not ours",
+    ],
+)  # fmt: skip
+def test_what_cannot_be_served_is_left_out(state: State) -> None:
+    good = ingress("b", ("b.example.org", "/", "Prefix"), tls=[{"secretName": "good"}])
+    state.ingresses = {**state.ingresses, good[0]: good[1]}
+    state.secrets = {**state.secrets, ("ns", "good"): secret()["ns", "web"]}
+    assert list(certificates(state)) == ["ns_good.pem"]
+
+
+def test_another_line_or_certificate_is_another_mark() -> None:
+    marks = {
+        mark_of("a", {}),
+        mark_of("b", {}),
+        mark_of("a", {"ns_web.pem": "one"}),
+        mark_of("a", {"ns_web.pem": "two"}),
+        mark_of("a", {"ns_other.pem": "one"}),
+    }
+    assert len(marks) == 5
+    assert mark_of("a", {"1": "x", "2": "y"}) == mark_of("a", {"2": "y", "1": "x"})
+
+
+def test_the_folder_holds_the_current_certificates_for_nobody_else_to_read(tmp_path: Path) -> None:
+    write_certificates(tmp_path, {"a.pem": "one", "b.pem": "one"})
+    write_certificates(tmp_path, {"a.pem": "two"})
+    (file,) = tmp_path.iterdir()
+    assert (file.name, file.read_text(), stat.S_IMODE(file.stat().st_mode)) == ("a.pem", "two", 0o600)

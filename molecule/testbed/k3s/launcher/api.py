@@ -72,7 +72,7 @@ class Api:
         items = {key_of(item): item for item in listed["items"]}
         changed(dict(items))
         version = listed["metadata"]["resourceVersion"]
-        query = f"{path}?watch=1&allowWatchBookmarks=true&resourceVersion={version}"
+        query = f"{path}{'&' if '?' in path else '?'}watch=1&allowWatchBookmarks=true&resourceVersion={version}"
         # Bookmarks come about once a minute: silence for longer means that the connection is dead.
         for line in self._open("GET", query, timeout=150):
             event = json.loads(line)

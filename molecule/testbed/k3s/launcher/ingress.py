@@ -1,27 +1,37 @@
-"""The ingress controller: Ingress, Service and Endpoints objects become a configuration of haproxy."""
+"""The ingress controller: Ingress, Service, Endpoints and Secret objects become a configuration of haproxy."""
 
+import base64
 import hashlib
+import json
 import logging
+import os
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from os import kill
+from functools import lru_cache, partial
 from pathlib import Path
 
-from launcher import paths, payload
+from launcher import paths, payload, pki
 from launcher.api import Api, Key, Object
 
 log = logging.getLogger(__name__)
 
 CLASS = "traefik"
 FOLDER = paths.RUN / "ingress"
+CERTIFICATES = FOLDER / "certificates"
+DEFAULT_CERTIFICATE = FOLDER / "default.pem"
 INGRESSES = "/apis/networking.k8s.io/v1/ingresses"
-SOURCES = {"ingresses": INGRESSES, "services": "/api/v1/services", "endpoints": "/api/v1/endpoints"}
+SOURCES = {
+    "ingresses": INGRESSES,
+    "services": "/api/v1/services",
+    "endpoints": "/api/v1/endpoints",
+    "secrets": "/api/v1/secrets?fieldSelector=type%3Dkubernetes.io%2Ftls",
+}
 
 
 @dataclass
@@ -31,6 +41,7 @@ class State:
     ingresses: Mapping[Key, Object] = field(default_factory=dict)
     services: Mapping[Key, Object] = field(default_factory=dict)
     endpoints: Mapping[Key, Object] = field(default_factory=dict)
+    secrets: Mapping[Key, Object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,52 @@ def render(state: State) -> str:
     return "\n".join(lines) + "\n"
 
 
+def certificates(state: State) -> dict[str, str]:
+    """Give the certificates that the Ingresses name: file name → chain and key in one PEM text.
+
+    A Secret that is missing or holds no certificate with its key is left out: haproxy refuses a configuration
+    for a single bad file. As with Traefik the names inside a certificate decide for which hosts it is served.
+    """
+    found = {}
+    for (namespace, _), ingress in state.ingresses.items():
+        for entry in ingress["spec"].get("tls") or [] if _is_ours(ingress) else []:
+            name = entry.get("secretName")
+            pem = _pem(state.secrets.get((namespace, name), {}))
+            if pem and _loads(f"{namespace}/{name}", pem):
+                found[f"{namespace}_{name}.pem"] = pem
+    return found
+
+
+def _pem(secret: Object) -> str:
+    data = secret.get("data") or {}
+    try:
+        return "\n".join(base64.b64decode(data[key]).decode("ascii") for key in ("tls.crt", "tls.key"))
+    except (KeyError, ValueError):
+        return ""
+
+
+@lru_cache(maxsize=10_000)
+def _loads(secret: str, pem: str) -> bool:
+    """Say whether a certificate and its key can be loaded; one that cannot is logged once."""
+    # OpenSSL reads only files; this one never lies on a disk. A key with a passphrase would make it ask for one.
+    with os.fdopen(os.memfd_create("pem"), "w") as file:
+        file.write(pem)
+        file.flush()
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(f"/proc/self/fd/{file.fileno()}", password="")
+        except (ssl.SSLError, ValueError) as error:
+            log.warning("the certificate of the Secret %s is not served: %s", secret, error)
+            return False
+    return True
+
+
+def _default_certificate() -> str:
+    """Give a self-signed certificate for hosts without one of their own; its name is that of Traefik's."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "-"]
+    command = ["openssl", "req", "-x509", *key, "-days", "365", "-subj", "/CN=TRAEFIK DEFAULT CERT"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 def _is_ours(ingress: Object) -> bool:
     annotations = ingress["metadata"].get("annotations") or {}
     name = ingress["spec"].get("ingressClassName") or annotations.get("kubernetes.io/ingress.class")
@@ -109,6 +166,22 @@ def _servers(state: State, service: Key, port: Object) -> list[str]:
         if each.get("name", "") in names
         for address in subset.get("addresses") or []
     )
+
+
+def mark_of(text: str, certificates: Mapping[str, str]) -> str:
+    """Give the mark of a configuration: another one as soon as a line or a certificate is another one."""
+    return hashlib.sha256(json.dumps([text, certificates], sort_keys=True).encode()).hexdigest()
+
+
+def write_certificates(folder: Path, certificates: Mapping[str, str]) -> None:
+    """Make `folder`, which haproxy reads at each reload, hold these certificates and no others."""
+    for file in folder.iterdir():
+        if file.name not in certificates:
+            file.unlink()
+    for name, pem in certificates.items():
+        file = folder / name
+        if not (file.exists() and file.read_text() == pem):
+            pki.write_private(file, pem)
 
 
 def _serving() -> str:
@@ -144,7 +217,9 @@ class Ingress:
 
     def run(self) -> None:
         """Follow the cluster for ever."""
-        FOLDER.mkdir(parents=True, exist_ok=True)
+        CERTIFICATES.mkdir(parents=True, exist_ok=True)
+        if not DEFAULT_CERTIFICATE.exists():
+            pki.write_private(DEFAULT_CERTIFICATE, _default_certificate())
         for kind, path in SOURCES.items():
             work = partial(self._api.follow, path, partial(self._update, kind))
             threading.Thread(target=work, name=kind, daemon=True).start()
@@ -153,7 +228,8 @@ class Ingress:
             self._changed.clear()
             # Not before everything was listed once: haproxy may still be serving from before a restart.
             if self._seen == set(SOURCES):
-                self._apply(payload.render("haproxy.cfg", folder=FOLDER) + render(self._state))
+                text = payload.render("haproxy.cfg", folder=FOLDER) + render(self._state)
+                self._apply(text, certificates(self._state))
                 self._publish()
 
     def _update(self, kind: str, items: dict[Key, Object]) -> None:
@@ -161,10 +237,11 @@ class Ingress:
         self._seen.add(kind)
         self._changed.set()
 
-    def _apply(self, text: str) -> None:
-        if text == self._written:
+    def _apply(self, text: str, certificates: Mapping[str, str]) -> None:
+        mark = mark_of(text, certificates)
+        if mark == self._written:
             return
-        mark = hashlib.sha256(text.encode()).hexdigest()
+        write_certificates(CERTIFICATES, certificates)
         config, pid_file = FOLDER / "haproxy.cfg", FOLDER / "haproxy.pid"
         config.write_text(f"global\n  description {mark}\n{text}")
         master = pid_file.read_text().strip() if pid_file.exists() else "none"
@@ -175,9 +252,9 @@ class Ingress:
             # The new workers take over the listening sockets. While it is at that, haproxy is deaf to the next signal:
             # a pod that comes and one that goes would leave it with the first of the two configurations.
             while _serving() != mark:
-                kill(int(master), signal.SIGUSR2)
+                os.kill(int(master), signal.SIGUSR2)
                 _wait_for(lambda: _serving() == mark, seconds=0.2)
-        self._written = text
+        self._written = mark
 
     def _publish(self) -> None:
         for (namespace, name), ingress in list(self._state.ingresses.items()):
