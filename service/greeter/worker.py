@@ -55,7 +55,7 @@ _LINGERING_SECONDS = 2.0
 METRICS = Metrics(slots=2 * from_environment().workers)
 
 
-class GreeterWorker(Worker):  # type: ignore[misc]
+class GreeterWorker(Worker):
     """One loop over all connections.
 
     Attributes:

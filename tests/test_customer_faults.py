@@ -1,0 +1,461 @@
+"""What preflight says of single values, of good ones above all; whole files are in ``test_broken_customers.py``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import customers as role
+import preflight
+import preflight_customers
+import preflight_fleet
+import preflight_objects
+import preflight_pods
+import preflight_tls
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import NameOID
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+MODULES = (preflight, preflight_customers, preflight_fleet, preflight_objects, preflight_pods, preflight_tls)
+DOMAIN = "example.com"
+
+
+def pem(key: Key, passphrase: bytes | None = None) -> bytes:
+    """The PEM text of ``key``."""
+    encryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+
+
+def certificate(key: Key, *hosts: str, years: tuple[int, int] = (2020, 2120)) -> bytes:
+    """The PEM text of a certificate of ``key`` for ``hosts``; its common name is always a.example.com."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a.example.com")])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(years[0], 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(years[1], 2, 1, tzinfo=UTC))
+    )
+    if hosts:
+        names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+        builder = builder.add_extension(names, critical=False)
+    algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else SHA256()
+    return builder.sign(key, algorithm).public_bytes(Encoding.PEM)
+
+
+def write_certificates(folder: Path) -> Path:
+    """Write certificates and keys of all sorts into ``folder``."""
+    folder.mkdir()
+    keys = {
+        name: ec.generate_private_key(ec.SECP256R1()) for name in ("a", "wildcard", "expired", "future", "common-name")
+    }
+    certificates = {
+        "a": certificate(keys["a"], "a.example.com"),
+        "wildcard": certificate(keys["wildcard"], "*.example.com"),
+        "expired": certificate(keys["expired"], "a.example.com", years=(2019, 2020)),
+        "future": certificate(keys["future"], "a.example.com", years=(2120, 2121)),
+        "common-name": certificate(keys["common-name"]),
+        "junk": b"-----BEGIN NOTHING-----\n",
+    }
+    for name, text in certificates.items():
+        (folder / f"{name}.crt").write_bytes(text)
+    for name, key in keys.items():
+        (folder / f"{name}.key").write_bytes(pem(key))
+    (folder / "encrypted.key").write_bytes(pem(keys["a"], b"a passphrase"))
+    (folder / "vault.key").write_text("$ANSIBLE_VAULT;1.1;AES256\n61\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with certificates and keys of all sorts."""
+    return write_certificates(tmp_path_factory.mktemp("certificates") / "all")
+
+
+def all_faults(
+    customers: object, defaults: object = None, ingress_class: object = "traefik", domain: object = DOMAIN
+) -> list[str]:
+    """Every fault of ``customers``, put together as vars/main.yml of the role does."""
+    defaults = {} if defaults is None else defaults
+    full = role.settings(customers, domain, defaults)
+    return [
+        *preflight_customers.domain_faults(domain),
+        *preflight_customers.customer_faults(customers, defaults),
+        *preflight_objects.object_faults(customers, defaults),
+        *preflight_pods.pod_faults(customers, defaults),
+        *preflight_tls.tls_faults(customers, defaults, full, ingress_class),
+        *preflight_customers.shared_hosts(full, customers),
+        *preflight_objects.annotations_size(full, customers),
+        *preflight_pods.above_limits(full, customers),
+    ]
+
+
+BOTH: list[dict[str, Any]] = [
+    {"replicas": 1},
+    {"replicas": 1000},
+    {"autoscaling": {"min": 1, "max": 1, "cpu": 1}},
+    {"autoscaling": {"min": 2, "max": 5, "cpu": 100}},
+    {"resources": {}},
+    {"resources": {"requests": {"cpu": 0.25, "memory": "5e7"}, "limits": {"cpu": 1, "memory": "1G"}}},
+    {"resources": {"requests": {"cpu": "500m", "memory": "64Mi"}, "limits": {"cpu": "0.5", "memory": 67108864}}},
+    {"resources": {"requests": {"ephemeral-storage": "1Gi"}, "limits": {"ephemeral-storage": "1.5Gi"}}},
+    {"labels": {}},
+    {"labels": {"team": "blue", "example.com/cost-centre": "A_1.b", "empty": "", "x" * 63: "y" * 63}},
+    {"labels": {"topology.kubernetes.io/zone": "a", f"{'a' * 63}.{'b' * 63}/c": "d"}},
+    {
+        "annotations": {
+            "note": "a text, with: all {sorts} of\nthings",
+            "nginx.ingress.kubernetes.io/ssl-redirect": "true",
+        }
+    },
+    {"annotations": {"note": "x" * (256 * 1024 - 4)}},
+    {"node_selector": {"disk": "ssd", "kubernetes.io/arch": "arm64", "node-role.kubernetes.io/worker": ""}},
+    {"tolerations": []},
+    {"tolerations": [{"operator": "Exists"}, {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]},
+    {"tolerations": [{"key": "example.com/gpu", "value": "yes", "effect": "PreferNoSchedule"}]},
+    {"tolerations": [{"key": "gpu", "operator": "Equal", "effect": "NoExecute", "toleration_seconds": 0}]},
+    *(
+        {"image": image}
+        for image in (
+            "greeter",
+            "greeter:2",
+            "localhost/greeter:latest",
+            "registry.example.com:5000/team/greeter__x-y.z:V2_1",
+            "[2001:db8::1]:5000/greeter",
+            f"docker.io/library/greeter:2@sha256:{'0' * 64}",
+        )
+    ),
+    {"env": {"LOG_LEVEL": "info", "_x9": "", "TEXT": "ü, {{ and }} and\nmore"}},
+    {"disruption_budget": False},
+    {"tls": {}},
+    {"tls": {"secret": "my-tls"}},
+    {"tls": {"issuer": "letsencrypt.example", "redirect": True}},
+    {"tls": {"cluster_issuer": "letsencrypt", "redirect": False}},
+]
+OWN: list[dict[str, Any]] = [
+    {"state": "present"},
+    {"host": "a.example.com"},
+    {"host": "xn--bcher-kva.example.com"},
+    {"hosts": ["a.example.com"]},
+    {"hosts": ["a.example.com", "www.a.example.com", "1.2.3.4.example"]},
+]
+
+
+@pytest.mark.parametrize("said", [*BOTH, *OWN], ids=str)
+def test_a_good_setting_of_a_customer_has_no_fault(said: dict[str, Any]) -> None:
+    assert all_faults({"a": {"greeting": "Hi!"} | said}) == []
+
+
+@pytest.mark.parametrize("said", BOTH, ids=str)
+def test_a_good_setting_of_all_has_no_fault(said: dict[str, Any]) -> None:
+    assert all_faults({"a": {"greeting": "Hi!"}}, said) == []
+
+
+def test_an_absent_customer_needs_nothing_and_owns_no_host() -> None:
+    gone = {"state": "absent", "tls": {"certificate": "/nowhere/a.crt", "key": "/nowhere/a.key"}}
+    assert all_faults({"a": gone | {"host": "a.example.com"}, "b": {"greeting": "Hi!", "host": "a.example.com"}}) == []
+
+
+def test_a_layer_may_take_back_what_a_lower_one_says() -> None:
+    scaled = {"autoscaling": {"min": 2, "max": 5, "cpu": 80}}
+    assert all_faults({"a": {"greeting": "Hi!", "replicas": 2}}, scaled) == []
+
+
+def test_the_longest_name_has_no_fault() -> None:
+    assert all_faults({"a" * 54: {"greeting": "Hi!"}}) == []
+    (fault,) = all_faults({"a" * 55: {"greeting": "Hi!"}})
+    assert fault == f"customers.{'a' * 55}: is no name for a customer; has 55 characters; use at most 54"
+
+
+def test_a_default_host_that_is_too_long_is_told_only_where_name_and_domain_are_right() -> None:
+    domain = ".".join(["d" * 59] * 4)
+    (fault,) = all_faults({"a" * 20: {"greeting": "Hi!"}, "b": {"greeting": "Hi!"}}, domain=domain)
+    assert fault.startswith(f"customers.{'a' * 20}.host: the default, customer-{'a' * 20}.{domain}, has more than 253")
+    assert all_faults({"b": {"greeting": "Hi!"}}, domain=f"{domain}.{'e' * 30}") == [
+        "customers_domain: has 270 characters; use at most 253"
+    ]
+
+
+def test_a_name_that_is_a_number_keeps_no_other_fault_back() -> None:
+    assert all_faults({1: {"replicas": 0}}) == [
+        "customers.1: the name is a number, not a text; put it in quotes",
+        'customers.1.greeting: is missing; write the text the host answers with, such as greeting: "Hi!"',
+        "customers.1.replicas: is not a number of pods; write 1 or more",
+    ]
+
+
+def test_annotations_of_all_and_of_a_customer_count_together() -> None:
+    half = 200 * 1024
+    (fault,) = all_faults(
+        {"a": {"greeting": "Hi!", "annotations": {"b": "x" * half}}, "b": {"greeting": "Hi!"}},
+        {"annotations": {"a": "x" * half}},
+    )
+    assert fault == "customers.a.annotations: have 409602 bytes in all; use at most 262144"
+
+
+def test_a_fault_in_the_defaults_is_told_once() -> None:
+    defaults = {"resources": {"requests": {"cpu": 2}, "limits": {"cpu": 1}}}
+    faults = all_faults({name: {"greeting": "Hi!"} for name in "abc"}, defaults)
+    assert faults == [
+        "customers_defaults.resources.requests.cpu: 2 is more than the limit of 1; lower it, or raise limits.cpu"
+    ]
+
+
+def test_no_value_of_an_environment_is_shown() -> None:
+    (fault,) = all_faults({"a": {"greeting": "Hi!", "env": {"PIN": 4711}}})
+    assert fault == "customers.a.env.PIN: is a number, not a text; put it in quotes"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (rsa.generate_private_key(65537, 2048), rsa.generate_private_key(65537, 2048)),
+        (ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP384R1())),
+        (ed25519.Ed25519PrivateKey.generate(), ed25519.Ed25519PrivateKey.generate()),
+    ],
+    ids=["rsa", "ec", "ed25519"],
+)
+def test_a_good_pair_has_no_fault_as_text_or_as_files(tmp_path: Path, one: Key, other: Key) -> None:
+    text = certificate(one, "other.example.org", "*.example.com").decode()
+    # A chain is the host's own certificate first, and then that of whoever signed it.
+    text += certificate(other, "authority.example.org", years=(2019, 2020)).decode()
+    (tmp_path / "a.crt").write_text(text)
+    (tmp_path / "a.key").write_bytes(pem(one))
+    for pair in (text, pem(one).decode()), (str(tmp_path / "a.crt"), str(tmp_path / "a.key")):
+        tls = {"certificate": pair[0], "key": pair[1], "redirect": True}
+        for hosts in ["a.example.com", "other.example.org"], ["b.example.com"]:
+            assert all_faults({"a": {"greeting": "Hi!", "hosts": hosts, "tls": tls}}, ingress_class="nginx") == []
+        assert all_faults({"a": {"greeting": "Hi!"}, "b": {"greeting": "Hi!"}}, {"tls": tls}) == []
+        (fault,) = all_faults({"a": {"greeting": "Hi!", "tls": tls | {"key": pem(other).decode()}}})
+        assert fault.startswith("customers.a.tls.key: does not belong to the certificate")
+
+
+@pytest.mark.parametrize("way", preflight_tls.NAMES)
+def test_a_name_has_at_most_253_characters(way: str) -> None:
+    assert all_faults({"a": {"greeting": "Hi!", "tls": {way: "x" * 253}}}) == []
+    (fault,) = all_faults({"a": {"greeting": "Hi!", "tls": {way: "x" * 254}}})
+    assert fault == f"customers.a.tls.{way}: has 254 characters; use at most 253"
+
+
+def test_a_path_is_read_as_the_role_reads_it(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(certificates))
+    monkeypatch.chdir(certificates)
+    for folder in ("~/", "", "./"):
+        tls = {"certificate": f"{folder}a.crt", "key": f"{folder}a.key"}
+        assert all_faults({"a": {"greeting": "Hi!", "host": "a.example.com", "tls": tls}}) == []
+        assert role.pem(tls["key"]) == (certificates / "a.key").read_text()
+
+
+def test_no_message_holds_a_part_of_a_key(certificates: Path) -> None:
+    key = (certificates / "a.key").read_text()
+    body = "".join(key.splitlines()[1:-1])
+    crt = str(certificates / "a.crt")
+    lines = [
+        body,
+        key[5:],
+        key.replace("\n", " "),
+        f"A key: {key}",
+        body[:40],
+        f"{body}\n",
+        key[:90],
+        f"./{key}",
+        f"/{body}-----",
+    ]
+    for wrong in (*lines, *({"deep": line} for line in lines), *([line] for line in lines)):
+        for pair in {"certificate": crt, "key": wrong}, {"certificate": wrong, "key": crt}, {"secret": wrong}:
+            faults = all_faults({"a": {"greeting": "Hi!", "host": "a.example.com", "tls": pair}})
+            assert faults
+            assert not [fault for fault in faults if body[:20] in fault or body[-20:] in fault]
+
+
+def test_a_certificate_is_read_once_for_all(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    look_at = preflight_tls.look_at
+
+    def counted(certificate: str, key: str) -> preflight_tls.Pair:
+        read.append(certificate)
+        return look_at(certificate, key)
+
+    monkeypatch.setattr(preflight_tls, "look_at", counted)
+    tls = {"certificate": str(certificates / "wildcard.crt"), "key": str(certificates / "wildcard.key")}
+    assert all_faults({f"c{number}": {"greeting": "Hi!"} for number in range(9)}, {"tls": tls}) == []
+    assert len(read) == 1
+
+
+def test_five_thousand_customers_are_looked_at_in_no_time(certificates: Path) -> None:
+    said = BOTH[5] | BOTH[9] | BOTH[11] | BOTH[13] | BOTH[16] | {"greeting": "Hi!", "env": {"A": "b"}, "replicas": 2}
+    tls = {"certificate": str(certificates / "wildcard.crt"), "key": str(certificates / "wildcard.key")}
+    customers = {f"c{number}": said for number in range(5000)}
+    # What the processor spent: the machine may have other things to do.
+    begin = time.process_time()
+    assert all_faults(customers, {"tls": tls}) == []
+    assert time.process_time() - begin < 2
+
+
+GOOD_FLEET: dict[str, list[Any]] = {
+    "customers_ingress_class": ["traefik", "nginx.example.com"],
+    "customers_ingress_from": [
+        [],
+        [{"podSelector": {}}],
+        [{"podSelector": {"matchLabels": {"app": "traefik"}}, "namespaceSelector": {}}],
+    ],
+    "customers_metrics_from": [
+        [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}],
+        [{"ipBlock": {"cidr": "2001:db8::/32", "except": ["2001:db8:1::/48"]}}, {"ipBlock": {"cidr": "10.0.0.1/8"}}],
+    ],
+    "customers_fleet": ["greeter-fleet", "A", "x" * 63],
+    "customers_prune": [True, False, "true", "False", "yes", "off", "1", 0],
+    "customers_wait": [True, "no"],
+    "customers_rollout_timeout": [1, 300, "600"],
+}
+
+
+@pytest.mark.parametrize("name", GOOD_FLEET)
+def test_a_good_setting_of_the_fleet_has_no_fault(name: str) -> None:
+    for value in GOOD_FLEET[name]:
+        assert preflight_fleet.shared_setting_faults({name: value}) == []
+
+
+WRONG_FLEET: dict[str, list[Any]] = {
+    "customers_rollout_timeout": [True, False, -1, 0, 1.5, "0", "-1", "1.5", "", None, [1]],
+    "customers_prune": ["", "maybe", 2, None, {}, "\ud800"],
+    "customers_fleet": ["x" * 64, "-a", None, ["a"]],
+    "customers_ingress_class": ["a_b", ".a", "a" * 254, "", True],
+    "customers_ingress_from": [
+        [{"ipBlock": {"cidr": cidr}}] for cidr in (10, "10", "10.0.0.1", "10.0.0.0/33", "10.0.0.0/255.0.0.0", None)
+    ],
+    "customers_metrics_from": [
+        [{"ipBlock": {"cidr": "10.0.0.0/8", "except": [cidr]}}]
+        for cidr in ("11.0.0.0/16", "10.0.0.0/8", "0.0.0.0/0", "2001:db8::/32", "10.1.0.0")
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG_FLEET.items() for value in values])
+def test_a_wrong_setting_of_the_fleet_has_one_fault(name: str, value: object) -> None:
+    (fault,) = preflight_fleet.shared_setting_faults({name: value})
+    assert fault.startswith(name)
+
+
+def test_a_controller_without_the_client_of_kubernetes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight_fleet, "find_spec", lambda _name: None)
+    (fault,) = preflight_fleet.shared_setting_faults({})
+    assert "has no package kubernetes; install it with pip install -r requirements.txt" in fault
+
+
+@pytest.mark.parametrize("prune", [True, "true", "yes", 1, "on"])
+def test_nobody_left_is_told_when_pruning(prune: object) -> None:
+    told = ["customers: is empty; with customers_prune it would remove every customer; write at least one"]
+    assert preflight_customers.customer_faults({}, {}, prune) == told
+    assert preflight_customers.customer_faults(None, {}, prune) == told
+
+
+@pytest.mark.parametrize("prune", [False, "false", "no", 0, None, "maybe", []])
+def test_nobody_is_a_fault_without_pruning_too(prune: object) -> None:
+    (fault,) = preflight_customers.customer_faults({}, {}, prune)
+    assert fault == 'customers: is empty; write at least one, such as {a: {greeting: "Hi!"}}'
+
+
+# Values as YAML makes them, and settings of the right names with wrong values in them.
+NAMES = (
+    *preflight_customers.CUSTOMER_KEYS,
+    *preflight_fleet.BLOCK_KEYS,
+    *preflight_fleet.CHECKS,
+    *preflight_fleet.PEER_KEYS,
+    *preflight_objects.TOLERATION_KEYS,
+    *preflight_pods.AMOUNTS,
+    *preflight_pods.AUTOSCALING_KEYS,
+    *preflight_pods.RESOURCES,
+    *preflight_tls.TLS_KEYS,
+    "a",
+)
+KEYS = st.sampled_from(NAMES) | st.text() | st.integers() | st.none() | st.booleans() | st.floats() | st.dates()
+PLAIN = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters())
+    | st.dates()
+    | st.datetimes()
+    | st.binary()
+    | st.sampled_from(
+        ["absent", "Exists", "NoExecute", "1", "64Mi", "a.example.com", "-----BEGIN CERTIFICATE-----", "/"]
+    )
+)
+VALUES = st.recursive(
+    PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6), max_leaves=30
+)
+CUSTOMERS = st.dictionaries(KEYS, st.dictionaries(KEYS, VALUES, max_size=6), max_size=4) | VALUES
+FREE = settings(derandomize=True, max_examples=200, deadline=None, database=None)
+
+
+def are_lines(faults: object) -> bool:
+    return isinstance(faults, list) and all(isinstance(fault, str) and "\n" not in fault for fault in faults)
+
+
+@FREE
+@given(CUSTOMERS, CUSTOMERS, VALUES, VALUES, VALUES)
+def test_nothing_that_yaml_can_say_breaks_preflight(
+    customers: object, defaults: object, domain: object, ingress_class: object, prune: object
+) -> None:
+    assert are_lines(all_faults(customers, defaults, ingress_class, domain))
+    assert are_lines(preflight_customers.customer_faults(customers, defaults, prune))
+
+
+@FREE
+@given(st.dictionaries(st.sampled_from([*preflight_fleet.CHECKS]), VALUES) | st.dictionaries(KEYS, VALUES))
+def test_nothing_that_yaml_can_say_breaks_preflight_of_the_fleet(shared: dict[Any, Any]) -> None:
+    assert are_lines(preflight_fleet.shared_setting_faults(shared))
+
+
+CHECKS: list[Callable[[str, Any], Any]] = [
+    check
+    for module in (preflight_customers, preflight_fleet, preflight_objects, preflight_pods)
+    for check in module.CHECKS.values()
+]
+
+
+@FREE
+@given(VALUES)
+def test_no_check_breaks_on_a_value(value: object) -> None:
+    for check in CHECKS:
+        assert are_lines(check("where", value))
+    assert are_lines(list(preflight_tls.shape_faults("where", value, "traefik")))
+
+
+@FREE
+@given(
+    st.from_regex(r"[0-9.]{0,4}[mkKMGTPEei0-9+]{0,4}", fullmatch=True)
+    | st.integers(min_value=0)
+    | st.floats(min_value=0)
+)
+@example("1E")
+@example("1E3")
+@example("1e-3")
+@example(".5Gi")
+@example("5.")
+def test_quantities_are_read_as_the_role_reads_them(text: object) -> None:
+    assert preflight_pods.quantity(text) == role.quantity(text)
+
+
+@FREE
+@given(VALUES)
+def test_the_files_agree_on_what_a_value_is(value: object) -> None:
+    assert len({module.kind(value) for module in MODULES}) == 1
