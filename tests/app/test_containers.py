@@ -14,8 +14,17 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 IMAGE = "localhost/greeter:latest"
 # The tests' own customers, whatever group_vars declares.
-CUSTOMERS = {"a": {"greeting": "Hi!"}, "b": {"greeting": "Dear Sir or Madam!"}, "c": {"greeting": "Moin!"}}
-settings: dict[str, object] = {"customers": CUSTOMERS, "greeter_builder": "podman"}
+CUSTOMERS = {
+    "a": {"greeting": "Hi!", "env": {"NOTE": "a b=c"}},
+    "b": {"greeting": "Dear Sir or Madam!"},
+    "before-b": {"state": "absent"},
+    "c": {"greeting": "Moin!"},
+}
+settings: dict[str, object] = {
+    "customers": CUSTOMERS,
+    "customers_defaults": {"env": {"TZ": "UTC"}},
+    "greeter_builder": "podman",
+}
 
 
 def playbook(path: str, **extra: object) -> None:
@@ -67,6 +76,16 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def test_every_customer_answers(port: int, body: bytes) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
         assert (answer.status, answer.read()) == (200, body)
+
+
+def test_absent_customers_are_left_out() -> None:
+    names = podman("ps", "--all", "--format={{.Names}}", "--filter=label=greeter-app").stdout.split()
+    assert sorted(names) == ["greeter-app-a", "greeter-app-b", "greeter-app-c"]
+
+
+def test_a_container_has_its_customers_environment() -> None:
+    (found,) = json.loads(podman("container", "inspect", "greeter-app-a").stdout)
+    assert {"GREETING=Hi!", "CUSTOMER_NAME=a", "NOTE=a b=c", "TZ=UTC"} <= set(found["Config"]["Env"])
 
 
 @pytest.mark.parametrize(

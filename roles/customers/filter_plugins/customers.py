@@ -1,61 +1,216 @@
-"""The declared customers against what the cluster says of them."""
+"""The declared customers, with every setting filled in: the one place that knows the defaults."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 NAMESPACE_PREFIX = "customer-"
 
+BUILT_IN: dict[str, Any] = {
+    "replicas": 1,
+    "resources": {
+        "requests": {"cpu": "10m", "memory": "48Mi"},
+        "limits": {"cpu": "500m", "memory": "64Mi"},
+    },
+    "labels": {},
+    "annotations": {},
+    "node_selector": {},
+    "tolerations": [],
+    "env": {},
+    "disruption_budget": True,
+    "tls": {},
+}
+# Of these a customer's own keys join those of all; every other setting is replaced as a whole.
+MERGED = ("annotations", "env", "labels", "node_selector", "resources")
+# Who says the one takes back what a lower layer says of the other.
+EITHER = ({"replicas", "autoscaling"}, {"host", "hosts"})
 
-def settings(
-    customers: Mapping[str, Mapping[str, Any]], domain: str, *defaults: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
+# https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+QUANTITY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:(m|k|[KMGTPE]i|[MGTPE])|[eE]([+-]?\d{1,2}))?")
+SUFFIXES = {"m": Decimal("0.001"), "k": Decimal(1000)}
+SUFFIXES |= {suffix: Decimal(1000) ** power for power, suffix in enumerate("MGTPE", 2)}
+SUFFIXES |= {f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", 1)}
+MEBI = 1024**2
+# Pods beyond the declared ones that the quota leaves room for: those of a rollout, and cert-manager's solver.
+SPARE_PODS = 2
+
+
+def quantity(text: object) -> Decimal | None:
+    """Read a Kubernetes quantity such as ``500m`` or ``64Mi``; None if it is none."""
+    found = QUANTITY.fullmatch(str(text))
+    if not found:
+        return None
+    number, suffix, exponent = found.groups()
+    return Decimal(number) * (Decimal(10) ** int(exponent) if exponent else SUFFIXES.get(suffix, Decimal(1)))
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for pair in EITHER:
+        if pair & high.keys():
+            merged = {key: value for key, value in merged.items() if key not in pair}
+    for key, value in high.items():
+        both = isinstance(merged.get(key), Mapping) and isinstance(value, Mapping)
+        merged[key] = _join(merged[key], value) if both and key in MERGED else value
+    return merged
+
+
+def _join(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    joined = dict(low)
+    for key, value in high.items():
+        both = isinstance(joined.get(key), Mapping) and isinstance(value, Mapping)
+        joined[key] = _join(joined[key], value) if both else value
+    return joined
+
+
+def _present(customers: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name in sorted(customers, key=str):
+        customer = customers[name]
+        if isinstance(customer, Mapping) and customer.get("state") != "absent":
+            yield name, customer
+
+
+def settings(customers: object, domain: object, defaults: object) -> dict[str, dict[str, Any]]:
     """Fill in what a customer does not say.
 
     Args:
-        customers: Name → what the customer says, already checked by preflight.
+        customers: Name → what the customer says. What is no mapping is left out: preflight tells of it.
         domain: The domain of customers without a host of their own.
-        defaults: Settings for all, the later ones winning.
+        defaults: Settings for all customers, between the built-in ones and the customer's own.
 
     Returns:
-        Name → every setting, in the order of the names.
+        Name → every setting, without the absent customers, in the order of the names. ``hosts`` is always a list.
     """
+    every = _merge(BUILT_IN, defaults if isinstance(defaults, Mapping) else {})
     full = {}
-    for name, customer in sorted(customers.items()):
-        merged: dict[str, Any] = {"host": f"{NAMESPACE_PREFIX}{name}.{domain}"}
-        for layer in (*defaults, customer):
-            merged |= layer
-        full[name] = merged
+    for name, customer in _present(customers if isinstance(customers, Mapping) else {}):
+        merged = _merge(every, customer)
+        hosts = merged.pop("hosts", None) or [merged.pop("host", None) or f"{NAMESPACE_PREFIX}{name}.{domain}"]
+        full[name] = merged | {"hosts": hosts}
     return full
 
 
-def split(customers: Mapping[str, Any], namespaces: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Part ``customers`` into ``present`` and ``new``, by the Namespace objects the cluster has."""
-    names = {namespace["metadata"]["name"] for namespace in namespaces}
-    parts: dict[str, dict[str, Any]] = {"present": {}, "new": {}}
-    for name, customer in customers.items():
-        parts["present" if f"{NAMESPACE_PREFIX}{name}" in names else "new"][name] = customer
-    return parts
+def absent(customers: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of the customers that are declared absent."""
+    return sorted(name for name, customer in customers.items() if customer.get("state") == "absent")
 
 
-def _complete(deployment: Mapping[str, Any]) -> bool:
-    # The conditions of `kubectl rollout status`: the controller has seen the newest generation, every pod is of it and
-    # available, and no older pod is left.
-    wanted = deployment["spec"]["replicas"]
-    status = deployment.get("status", {})
-    return bool(
-        status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
-        and status.get("replicas", 0) == wanted
-        and status.get("updatedReplicas", 0) == wanted
-        and status.get("availableReplicas", 0) == wanted
+def most_pods(customer: Mapping[str, Any]) -> int:
+    """How many pods a customer with full settings has at most."""
+    return int(customer["autoscaling"]["max"] if "autoscaling" in customer else customer["replicas"])
+
+
+def fewest_pods(customer: Mapping[str, Any]) -> int:
+    """How many pods a customer with full settings has at least."""
+    return int(customer["autoscaling"]["min"] if "autoscaling" in customer else customer["replicas"])
+
+
+def quota(customer: Mapping[str, Any]) -> dict[str, str]:
+    """What a customer's namespace may hold, as ``spec.hard`` of a ResourceQuota.
+
+    A pod on its way out counts until it is gone: during a rollout every declared pod may stand there twice.
+    """
+    pods = 2 * most_pods(customer) + SPARE_PODS
+    hard = {"pods": str(pods)}
+    for kind in ("requests", "limits"):
+        for resource, each in customer["resources"][kind].items():
+            hard[f"{kind}.{resource}"] = _times(pods, each, resource)
+    # The ingress is the only way in.
+    return hard | {"services.loadbalancers": "0", "services.nodeports": "0"}
+
+
+def _times(pods: int, each: object, resource: str) -> str:
+    total = pods * (quantity(each) or Decimal(0))
+    if resource == "cpu":
+        return f"{math.ceil(total * 1000)}m"
+    whole = math.ceil(total)
+    return f"{whole // MEBI}Mi" if whole % MEBI == 0 else str(whole)
+
+
+def ingress_annotations(customer: Mapping[str, Any], namespace: str, ingress_class: str) -> dict[str, str]:
+    """What cert-manager and the ingress controller read from the Ingress of a customer with full settings."""
+    tls = customer["tls"]
+    ways = {"issuer": "cert-manager.io/issuer", "cluster_issuer": "cert-manager.io/cluster-issuer"}
+    found = {annotation: tls[way] for way, annotation in ways.items() if way in tls}
+    if tls.get("redirect") and ingress_class == "traefik":
+        found["traefik.ingress.kubernetes.io/router.middlewares"] = f"{namespace}-redirect@kubernetescrd"
+    elif tls.get("redirect"):
+        found["nginx.ingress.kubernetes.io/force-ssl-redirect"] = "true"
+    return found
+
+
+def tolerations(customer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A customer's tolerations with the keys that Kubernetes uses."""
+    keys = {"toleration_seconds": "tolerationSeconds"}
+    return [{keys.get(key, key): value for key, value in each.items()} for each in customer["tolerations"]]
+
+
+def flow(value: object) -> str:
+    """``value`` as YAML on one line, in plain ASCII: no character of a customer's text can be taken for YAML's own."""
+    # JSON writes a character beyond U+FFFF as two halves, which YAML does not know.
+    return re.sub(
+        r"\\u(d[89ab]..)\\u(d[c-f]..)",
+        lambda pair: f"\\U{0x10000 + (int(pair[1], 16) - 0xD800) * 0x400 + int(pair[2], 16) - 0xDC00:08x}",
+        json.dumps(value),
     )
 
 
-def rollouts_missing(deployments: Sequence[Mapping[str, Any]], customers: Mapping[str, Any]) -> list[str]:
-    """Names of the ``customers`` whose Deployment is not there or not completely rolled out yet."""
-    complete = {deployment["metadata"]["namespace"] for deployment in deployments if _complete(deployment)}
-    return [name for name in customers if f"{NAMESPACE_PREFIX}{name}" not in complete]
+def pem(text_or_path: str) -> str:
+    """Text of a certificate or key that is given as text or as the path of a file on the controller."""
+    return (
+        text_or_path if text_or_path.lstrip().startswith("-----BEGIN ") else Path(text_or_path).expanduser().read_text()
+    )
+
+
+def failures(sent: Sequence[Any], answer: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What the API refused.
+
+    Args:
+        sent: The objects given to kubernetes.core.k8s; a customer's name stands for the Secret of their certificate.
+        answer: What the module returned, or a skipped task did.
+
+    Returns:
+        ``customer``, ``object`` and ``message``, the API's own words, of each that was refused.
+    """
+    result = answer.get("result") or {}
+    # Of one object the module answers without a list.
+    results = result["results"] if len(sent) > 1 and "results" in result else [answer]
+    found = []
+    for each, outcome in zip(sent, results, strict=False):
+        if "error" in outcome:
+            said = re.search(r'"message":\s*("(?:[^"\\]|\\.)*")', outcome["error"]["msg"])
+            message = json.loads(said[1]) if said else outcome["error"]["msg"]
+            found.append({**_named(each), "message": str(message)})
+    return found
+
+
+def _named(sent: str | Mapping[str, Any]) -> dict[str, str]:
+    if isinstance(sent, str):
+        return {"customer": sent, "object": "TLS certificate"}
+    metadata = sent["metadata"]
+    namespace = metadata.get("namespace", metadata["name"])
+    return {"customer": namespace.removeprefix(NAMESPACE_PREFIX), "object": f"{sent['kind']} {metadata['name']}"}
+
+
+def problems(refused: Sequence[Mapping[str, str]], waited: Mapping[str, Any], seconds: int) -> list[str]:
+    """One line, or more with what explains it, for everything that is not as declared.
+
+    Args:
+        refused: See `failures`.
+        waited: What customers_wait returned, or a skipped task did.
+        seconds: How long it has waited.
+    """
+    lines = [f"- {each['customer']}: {each['object']}: {each['message']}" for each in refused]
+    for name in waited.get("missing", []):
+        lines.append(f"- {name}: not rolled out within {seconds} s")
+        lines += [f"    {reason}" for reason in waited.get("reasons", {}).get(name, [])]
+    return lines + [f"- namespace {name}: still being removed after {seconds} s" for name in waited.get("staying", [])]
 
 
 class FilterModule:
@@ -65,6 +220,13 @@ class FilterModule:
         """Name → filter."""
         return {
             "customers_settings": settings,
-            "customers_split": split,
-            "customers_rollouts_missing": rollouts_missing,
+            "customers_absent": absent,
+            "customers_fewest_pods": fewest_pods,
+            "customers_quota": quota,
+            "customers_ingress_annotations": ingress_annotations,
+            "customers_tolerations": tolerations,
+            "customers_yaml": flow,
+            "customers_pem": pem,
+            "customers_failures": failures,
+            "customers_problems": problems,
         }
