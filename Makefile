@@ -6,10 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo deploy plan test test-fast run build-app run-app bench clean lock testbed
+.PHONY: help demo deploy plan test test-fast run build-app run-app bench bench-customers clean lock testbed
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 demo: $(VENV) testbed ## Run everything on one disposable host and show what the customers' hosts answer
 	molecule converge --scenario-name demo
@@ -32,7 +32,8 @@ CUSTOMER ?= a
 run: $(VENV) ## Run one customer's greeter here, without Kubernetes: make run CUSTOMER=b
 	@cd service && export CUSTOMER_NAME="$(CUSTOMER)" && \
 	GREETING="$$(python -c 'import sys, yaml; \
-	print(yaml.safe_load(open("../group_vars/all/customers.yml"))["customers"][sys.argv[1]]["greeting"])' "$(CUSTOMER)")" && \
+	print(yaml.safe_load(open("../group_vars/all/customers.yml"))["customers"].get(sys.argv[1], {}).get("greeting") \
+	or sys.exit(f"customer {sys.argv[1]} has no greeting in group_vars/all/customers.yml"))' "$(CUSTOMER)")" && \
 	export GREETING && exec gunicorn --config gunicorn.conf.py greeter.app:app
 
 build-app: $(VENV) ## Build the greeter's image into the local store, as localhost/greeter:latest
@@ -55,6 +56,10 @@ bench: $(VENV) .bench/venv ## Compare the greeter with peers: requests per secon
 	@command -v wrk >/dev/null || { echo "The benchmark needs wrk. On Debian and Ubuntu: apt-get install wrk" >&2; exit 1; }
 	$(BIN)/python bench/service.py .bench/venv/bin/python
 	LOAD_SECONDS=20 $(BIN)/pytest --quiet service/tests/test_rollout.py
+
+N ?= 10 100
+bench-customers: $(VENV) testbed ## Compare a run for many customers with kubectl and plain tasks (five minutes; N="10 100 1000": 25)
+	$(BIN)/python -m bench.customers $(N)
 
 .bench/venv: bench/requirements.txt
 	@rm -rf .bench/venv
