@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import Answer, Fleet
+from fleet import Answer, Fleet
 
 ANSWERS = {
     "customer-a.parcellab.com": b'{"response":"Hi!"}',

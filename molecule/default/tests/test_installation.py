@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import PROJECT, Fleet
+from fleet import PROJECT, Fleet
 
 KUBECONFIG = PROJECT / ".kube/default.yaml"
 
 
 def test_the_kubelet_reports_the_wanted_version(fleet: Fleet, found: dict[str, str]) -> None:
-    (node,) = fleet.kubectl("get", "nodes")["items"]
+    (node,) = fleet.objects("nodes")["items"]
     assert node["status"]["nodeInfo"]["kubeletVersion"] == found["k3s_version"]
 
 
@@ -48,7 +48,7 @@ def test_no_secret_is_in_the_loudest_output(fleet: Fleet) -> None:
     done = fleet.play("k3s.yml", "-vvv", "--diff")
     assert done.returncode == 0, done.stdout
     assert KUBECONFIG.exists()
-    output = done.stdout + done.stderr
+    output = done.stdout
     assert token not in output
     assert key not in output
     assert encoded not in output

@@ -6,14 +6,11 @@ import re
 import threading
 from pathlib import Path
 
-from .conftest import Answer, Fleet, WithGreeting
+from fleet import Answer, Fleet, changed
+
+from .conftest import WithGreeting
 
 CALLS_PER_SECOND = 20
-
-
-def changed(output: str) -> list[int]:
-    """The ``changed=`` numbers of a run's recap, one for each host."""
-    return [int(number) for number in re.findall(r"changed=(\d+)", output)]
 
 
 def test_a_second_run_changes_nothing(fleet: Fleet) -> None:
@@ -32,21 +29,20 @@ def test_check_mode_on_a_converged_host_foresees_nothing(fleet: Fleet) -> None:
 
 def test_check_mode_shows_what_would_change_and_changes_nothing(fleet: Fleet, with_greeting: WithGreeting) -> None:
     before = fleet.pods()
-    done = fleet.play("site.yml", "--check", "--diff", customers=with_greeting("b", "Good evening!"))
+    done = fleet.play("site.yml", "--check", "--diff", with_greeting("b", "Good evening!"))
     assert done.returncode == 0, done.stdout
-    assert "Deployment customer-b" in done.stdout
-    before_part, _, after_part = done.stdout.partition("before:")
-    assert "Good evening!" in before_part
-    assert "Dear Sir or Madam!" in after_part
+    assert "~ changed     b: greeting\n" in done.stdout
+    assert re.search(r"^-\s+value: Dear Sir or Madam!$", done.stdout, re.MULTILINE)
+    assert re.search(r"^\+\s+value: Good evening!$", done.stdout, re.MULTILINE)
     assert sorted(changed(done.stdout)) == [0, 1]
     assert fleet.get("customer-b.parcellab.com").body == b'{"response":"Dear Sir or Madam!"}'
     assert fleet.pods() == before
 
 
 def test_check_mode_names_a_customer_who_would_be_new(fleet: Fleet, with_greeting: WithGreeting) -> None:
-    done = fleet.play("site.yml", "--check", "--diff", customers=with_greeting("soon", "Not yet!"))
+    done = fleet.play("site.yml", "--check", "--diff", with_greeting("soon", "Not yet!"))
     assert done.returncode == 0, done.stdout
-    assert "customer-soon.parcellab.com would answer Not yet!" in done.stdout
+    assert "+ new         soon: customer-soon.parcellab.com\n" in done.stdout
     assert fleet.get("customer-soon.parcellab.com").status == 404
 
 
@@ -70,7 +66,7 @@ def test_a_new_greeting_loses_no_request(fleet: Fleet, with_greeting: WithGreeti
     try:
         changed_to = with_greeting("fickle", "Good night!")
         for playbook in ("customers.yml", "verify.yml"):
-            done = fleet.play(playbook, customers=changed_to)
+            done = fleet.play(playbook, changed_to)
             assert done.returncode == 0, done.stdout
     finally:
         over.set()
@@ -89,7 +85,7 @@ def test_a_changed_configuration_restarts_k3s_once_and_no_pod(fleet: Fleet, tmp_
     assert done.returncode == 0, done.stdout
     assert fleet.main_pid() != pid
     assert fleet.pods() == pods
-    (node,) = fleet.kubectl("get", "nodes")["items"]
+    (node,) = fleet.objects("nodes")["items"]
     assert node["status"]["capacity"]["pods"] == "90"
     again = fleet.main_pid()
     assert changed(fleet.play("k3s.yml", f"--extra-vars=@{config}").stdout) == [0]

@@ -1,0 +1,211 @@
+"""What operators do with customers, and what they see."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fleet import Answer, changed
+
+from .conftest import STANDING, Story
+
+HI = Answer(200, "application/json", b'{"response":"Hi!"}')
+UNCHANGED = "= unchanged   3 of 3"
+
+
+def test_a_mixed_change_is_planned_in_the_operators_words(story: Story) -> None:
+    story.declare(
+        a={"greeting": "Hello!", "labels": {"team": "blue"}},
+        b={"greeting": "Dear Sir or Madam!", "replicas": 2, "hosts": ["b.example.com", "b.example.org"]},
+        d={"greeting": "Servus!", "host": "servus.example.com"},
+    )
+    pods = story.pods()
+    planned = [
+        "+ new         d: servus.example.com",
+        "~ changed     a: greeting, labels",
+        "~ changed     b: hosts, replicas, resources",
+        "- undeclared  c (stays; customers_prune would remove it)",
+        "= unchanged   0 of 3",
+    ]
+    assert story.plan() == planned
+    check = story.fleet.play("customers.yml", *story.arguments(), "--check", "--diff")
+    assert check.returncode == 0, check.stdout
+    assert changed(check.stdout) == [1]
+    for line in (*planned, "+      - host: b.example.org", "-          value: Hi!", "+          value: Hello!"):
+        assert line.replace(" ", "") in check.stdout.replace(" ", "")
+    assert story.pods() == pods
+
+    said = story.converge()
+    for line in planned:
+        assert line in said
+    assert story.plan()[-1] == UNCHANGED
+    assert story.fleet.get("servus.example.com").body == b'{"response":"Servus!"}'
+    assert story.fleet.get("customer-a.parcellab.com").body == b'{"response":"Hello!"}'
+    for host in ("b.example.com", "b.example.org"):
+        assert story.fleet.get(host).body == b'{"response":"Dear Sir or Madam!"}'
+    assert story.fleet.get("customer-b.parcellab.com").status == 404
+    pods_now = story.pods()
+    assert pods_now["customer-c"] == pods["customer-c"]
+    assert len(pods_now["customer-b"]) == 2
+
+
+def test_what_was_changed_by_hand_is_shown_and_healed(story: Story) -> None:
+    kubectl = story.fleet.kubectl
+    kubectl("set", "env", "deployment/greeter", "GREETING=Hacked!", "EVIL=1", "--namespace=customer-a")
+    kubectl("delete", "service", "greeter", "--namespace=customer-b")
+    kubectl(
+        "label", "ingress", "greeter", "app.kubernetes.io/managed-by=someone", "--overwrite", "--namespace=customer-c"
+    )
+    kubectl("label", "deployment", "greeter", "mine=yes", "--overwrite", "--namespace=customer-c")
+    assert story.plan() == [
+        "~ changed     a: changed by hand in the cluster: env, greeting",
+        "~ changed     b: Service missing",
+        "~ changed     c: changed by hand in the cluster: labels",
+        "= unchanged   0 of 3",
+    ]
+    story.converge()
+    assert story.plan() == [UNCHANGED]
+    assert story.fleet.get("customer-a.parcellab.com") == HI
+    assert story.fleet.get("customer-b.parcellab.com").body == b'{"response":"Dear Sir or Madam!"}'
+    deployment = story.fleet.objects("deployment/greeter", "--namespace=customer-a")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert [each["name"] for each in container["env"]] == ["CUSTOMER_NAME", "GREETING"]
+    # What somebody adds where nothing is declared stays theirs.
+    labels = story.fleet.objects("deployment/greeter", "--namespace=customer-c")["metadata"]["labels"]
+    assert labels["mine"] == "yes"
+    story.fleet.kubectl("label", "deployment", "greeter", "mine-", "--namespace=customer-c")
+
+
+def test_a_setting_that_is_taken_back_goes_from_the_cluster(story: Story) -> None:
+    more = {
+        "labels": {"team": "blue"},
+        "annotations": {"note": "x"},
+        "env": {"COLOUR": "$blue"},
+        "node_selector": {"a": "b"},
+    }
+    story.declare(**STANDING | {"a": STANDING["a"] | {name: more[name] for name in ("labels", "annotations", "env")}})
+    story.converge()
+    deployment = story.fleet.objects("deployment/greeter", "--namespace=customer-a")
+    assert deployment["metadata"]["labels"]["team"] == "blue"
+    assert deployment["spec"]["template"]["metadata"]["annotations"]["note"] == "x"
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert {"name": "COLOUR", "value": "$$blue"} in container["env"]
+
+    story.declare(**STANDING)
+    assert story.plan() == ["~ changed     a: annotations, env, labels", "= unchanged   2 of 3"]
+    story.converge()
+    deployment = story.fleet.objects("deployment/greeter", "--namespace=customer-a")
+    assert "team" not in deployment["metadata"]["labels"]
+    assert "note" not in deployment["spec"]["template"]["metadata"].get("annotations", {})
+    assert story.fleet.get("customer-a.parcellab.com") == HI
+
+
+def test_a_customer_is_removed_only_when_told_to(story: Story) -> None:
+    pods = story.pods()
+    story.declare(a=STANDING["a"], b=STANDING["b"])
+    story.converge()
+    assert story.fleet.get("customer-c.parcellab.com").body == b'{"response":"Moin!"}'
+
+    story.declare({"customers_prune": True}, a=STANDING["a"], b=STANDING["b"])
+    assert story.plan() == ["- undeclared  c", "= unchanged   2 of 2"]
+    assert "customer-c" in story.namespaces()
+    story.converge()
+    assert "customer-c" not in story.namespaces()
+    assert story.fleet.get("customer-c.parcellab.com").status == 404
+    assert story.pods() == {name: uids for name, uids in pods.items() if name != "customer-c"}
+
+
+def test_an_absent_customer_is_removed_without_being_told_twice(story: Story) -> None:
+    story.declare(**STANDING | {"c": {"state": "absent"}})
+    assert story.plan() == ["- absent      c", "= unchanged   2 of 2"]
+    story.converge()
+    assert "customer-c" not in story.namespaces()
+
+
+def test_nobody_at_all_is_refused_even_with_pruning(story: Story) -> None:
+    story.declare({"customers_prune": True})
+    assert "customers_prune" in story.refused()
+    assert {"customer-a", "customer-b", "customer-c"} <= story.namespaces()
+
+
+def test_a_foreign_namespace_is_never_adopted_and_never_removed(story: Story) -> None:
+    story.fleet.kubectl("create", "namespace", "customer-theirs")
+    story.fleet.kubectl("create", "namespace", "customer-forgotten")
+    story.declare({"customers_prune": True}, **STANDING, theirs={"greeting": "Mine!"}, emil={"greeting": "Servus!"})
+    said = story.refused()
+    assert (
+        "Nothing was changed: - customer theirs: the namespace customer-theirs is there already and not this fleet's"
+        in said
+    )
+    assert "customer-emil" not in story.namespaces()
+    assert "labels" not in story.fleet.objects("namespace/customer-theirs")["metadata"]
+    story.fleet.kubectl("delete", "namespace", "customer-theirs")
+    story.converge()
+    assert "customer-forgotten" in story.namespaces()
+    story.fleet.kubectl("delete", "namespace", "customer-forgotten")
+
+
+def test_one_refused_object_is_named_and_the_others_converge(story: Story) -> None:
+    foreign = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "greeter", "namespace": "customer-b"},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": {"app": "other"}},
+            "template": {
+                "metadata": {"labels": {"app": "other"}},
+                "spec": {"containers": [{"name": "other", "image": "other"}]},
+            },
+        },
+    }
+    story.fleet.kubectl("delete", "deployment", "greeter", "--namespace=customer-b")
+    story.fleet.node.run_expect([0], "echo %s | k3s kubectl create --filename=-", json.dumps(foreign))
+    story.declare(**STANDING, frida={"greeting": "Servus!"})
+    said = story.refused()
+    assert "Not as declared, while all others are: - b: Deployment greeter: " in said
+    assert "field is immutable" in said
+    assert story.fleet.get("customer-frida.parcellab.com").body == b'{"response":"Servus!"}'
+    story.fleet.kubectl("delete", "deployment", "greeter", "--namespace=customer-b")
+    story.converge()
+    assert story.fleet.get("customer-b.parcellab.com").body == b'{"response":"Dear Sir or Madam!"}'
+
+
+def test_a_rollout_that_fails_tells_why(story: Story) -> None:
+    story.declare(
+        {"customers_rollout_timeout": 20},
+        **STANDING,
+        nowhere={"greeting": "Hi!", "image": "registry.invalid/none:1"},
+        broken={"greeting": "Hi!", "env": {"WORKERS": "many"}},
+        gustav={"greeting": "Servus!"},
+    )
+    said = story.refused()
+    assert "customers: 1 of 3 rolled out, waiting for broken, nowhere" in said
+    assert "- nowhere: not rolled out within 20 s pod greeter-" in said
+    assert "ImagePull" in said
+    assert "- broken: not rolled out within 20 s pod greeter-" in said
+    assert "log: WORKERS is 'many'; allowed: a whole number from 1 to 16" in said
+    assert story.fleet.get("customer-gustav.parcellab.com").body == b'{"response":"Servus!"}'
+
+
+@pytest.mark.parametrize(
+    ("customer", "words"),
+    [
+        (
+            {"replicas": 2, "disruption_budget": True},
+            "serves no PodDisruptionBudget of policy/v1; set disruption_budget: false for them",
+        ),
+        (
+            {"autoscaling": {"min": 1, "max": 3, "cpu": 80}},
+            "serves no HorizontalPodAutoscaler of autoscaling/v2; set replicas instead of autoscaling for them",
+        ),
+    ],
+)
+def test_an_api_the_cluster_does_not_serve_is_one_clear_message(
+    story: Story, customer: dict[str, object], words: str
+) -> None:
+    story.declare(**STANDING, heidi={"greeting": "Servus!"} | customer)
+    said = story.refused()
+    assert f"Nothing was changed: - customers heidi: the cluster {words}" in said
+    assert "customer-heidi" not in story.namespaces()
