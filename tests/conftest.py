@@ -18,6 +18,9 @@ module_utils.__path__.append(str(PROJECT / "roles/customers/module_utils"))
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
+# Colours off even where the caller forces them, as Molecule does for its verifier: tests read lines.
+PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+
 
 @pytest.fixture(scope="session")
 def ansible() -> Run:
@@ -27,7 +30,7 @@ def ansible() -> Run:
         return subprocess.run(
             [str(Path(sys.executable).parent / program), *arguments],
             cwd=PROJECT,
-            env=os.environ | {"ANSIBLE_NOCOLOR": "1"} | environment,
+            env=os.environ | PLAIN | environment,
             capture_output=True,
             text=True,
             timeout=120,

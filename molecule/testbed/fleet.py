@@ -79,6 +79,7 @@ class Fleet:
         return os.environ | {
             "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_FORCE_COLOR": "0",  # Molecule forces colours on its verifier; tests read lines.
             "CONTAINERS_CONF": str(self.ephemeral / "containers.conf"),
         }
 
