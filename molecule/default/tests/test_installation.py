@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -63,6 +64,14 @@ def artifacts(found: dict[str, str], tmp_path: Path) -> Path:
     return Path(shutil.copytree(found["k3s_artifact_dir"], tmp_path / "artifacts"))
 
 
+def list_another(artifacts: Path, name: str) -> Path:
+    """Have the list name another checksum for a file, so that neither the folder nor the host has what it lists."""
+    (checksums,) = artifacts.glob("sha256sum-*.txt")
+    lines = [line.split() for line in checksums.read_text().splitlines()]
+    checksums.write_text("".join(f"{'0' * 64 if file == name else digest}  {file}\n" for digest, file in lines))
+    return checksums
+
+
 def refused(fleet: Fleet, *settings: str) -> str:
     """Run the k3s playbook with ``settings``, see it fail and leave everything as it was, and return what it said."""
 
@@ -82,18 +91,16 @@ def refused(fleet: Fleet, *settings: str) -> str:
 
 
 def test_a_binary_that_is_not_the_listed_one_is_refused(fleet: Fleet, artifacts: Path) -> None:
-    with (artifacts / "k3s").open("ab") as binary:
-        binary.write(b"\n")
+    checksums = list_another(artifacts, "k3s")
     said = refused(fleet, f"k3s_artifact_dir={artifacts}")
-    assert f"{artifacts}/k3s is not what {artifacts}/sha256sum-" in said
+    assert f"{artifacts}/k3s is not what {checksums} lists" in said
     assert "Nothing was installed. Set k3s_artifact_dir to a folder with the files of one release" in said
 
 
 def test_images_that_are_not_the_listed_ones_are_refused(fleet: Fleet, artifacts: Path) -> None:
     (images,) = artifacts.glob("k3s-airgap-images-*")
-    with images.open("ab") as file:
-        file.write(b"\n")
-    assert f"{images} is not what {artifacts}/sha256sum-" in refused(fleet, f"k3s_artifact_dir={artifacts}")
+    checksums = list_another(artifacts, images.name)
+    assert f"{images} is not what {checksums} lists" in refused(fleet, f"k3s_artifact_dir={artifacts}")
 
 
 def test_a_folder_without_the_list_is_refused(fleet: Fleet, artifacts: Path) -> None:
@@ -103,8 +110,17 @@ def test_a_folder_without_the_list_is_refused(fleet: Fleet, artifacts: Path) -> 
 
 
 def test_a_folder_without_the_binary_is_refused(fleet: Fleet, artifacts: Path) -> None:
+    list_another(artifacts, "k3s")
     (artifacts / "k3s").unlink()
     assert f"{artifacts}/k3s is missing" in refused(fleet, f"k3s_artifact_dir={artifacts}")
+
+
+def test_a_checksum_of_the_operators_own_wins_over_the_list(
+    fleet: Fleet, artifacts: Path, found: dict[str, str]
+) -> None:
+    pins = {"k3s_checksums": {found["k3s_version"]: dict.fromkeys(["amd64", "arm64"], "1" * 64)}}
+    said = refused(fleet, f"k3s_artifact_dir={artifacts}", json.dumps(pins))
+    assert f"{artifacts}/k3s is not what k3s_checksums says" in said
 
 
 def test_artifacts_of_another_version_are_refused(fleet: Fleet, artifacts: Path) -> None:

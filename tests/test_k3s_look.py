@@ -1,0 +1,64 @@
+"""What the module k3s_look reads off a host."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import k3s_look
+import pytest
+
+
+def noted(*files: Path) -> str:
+    """What ``sha256sum`` prints of the files."""
+    return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file}\n" for file in files)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """A binary and a configuration that a service has started from, and where it has noted so."""
+    binary, config, started_from = tmp_path / "k3s", tmp_path / "config.yaml", tmp_path / "started-from"
+    binary.write_bytes(b"\x7fELF")
+    config.write_text("debug: true\n")
+    started_from.write_text(noted(binary, config))
+    return binary, config, started_from
+
+
+def seen(started_from: Path, *files: Path) -> list[str]:
+    return k3s_look.not_run_from(k3s_look.checksums([str(file) for file in files]), started_from)
+
+
+def test_files_as_they_were_at_the_start_are_what_the_service_runs_from(files: tuple[Path, Path, Path]) -> None:
+    binary, config, started_from = files
+    config.touch()
+    assert seen(started_from, binary, config, config.with_name("not-there.yaml")) == []
+
+
+def test_a_file_changed_added_or_removed_since_the_start_is_named(files: tuple[Path, Path, Path]) -> None:
+    binary, config, started_from = files
+    added = config.with_name("registries.yaml")
+    added.write_text("mirrors: {}\n")
+    config.write_text("debug: false\n")
+    binary.unlink()
+    assert seen(started_from, binary, config, added) == [str(config), str(binary), str(added)]
+
+
+def test_of_a_service_that_has_noted_nothing_every_file_is_named(files: tuple[Path, Path, Path]) -> None:
+    binary, config, started_from = files
+    started_from.unlink()
+    assert seen(started_from, binary, config) == [str(config), str(binary)]
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("debug: true\nserver: https://192.0.2.1:6443\n", "https://192.0.2.1:6443"),
+        ('server: "https://[2001:db8::1]:6443"\n', "https://[2001:db8::1]:6443"),
+        ("tls-san:\n- server: none\n", ""),
+    ],
+)
+def test_the_server_is_read_from_the_configuration(tmp_path: Path, text: str, url: str) -> None:
+    config = tmp_path / "config.yaml"
+    assert k3s_look.server_url(config) == ""
+    config.write_text(text)
+    assert k3s_look.server_url(config) == url

@@ -1,0 +1,248 @@
+"""Which part every node has in a cluster, what it is configured with, and when it counts as back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import k3s_nodes
+import pytest
+
+TOKEN_FILE = "/etc/rancher/k3s/token"
+NEW: dict[str, Any] = {"present": [], "has_cluster": False, "has_joined": False, "server_url": "", "addresses": []}
+
+
+def host(address: str, **look: object) -> dict[str, Any]:
+    """The variables of a host at ``address`` that has no K3s yet, but for what ``look`` says."""
+    return {"_k3s_look": NEW | {"addresses": [address]} | look}
+
+
+def part(hosts: dict[str, dict[str, Any]], name: str, **settings: object) -> dict[str, Any]:
+    """The part of one of the ``hosts``; all whose names begin with s are servers."""
+    servers = [each for each in hosts if each.startswith("s")]
+    defaults = {"registration_address": "", "datastore_endpoint": "", "token": "", "others": {}, "running": list(hosts)}
+    return k3s_nodes.part(hosts, name, servers, defaults | settings)
+
+
+def joined(address: str, by: str, **look: object) -> dict[str, Any]:
+    """A host at ``address`` that has joined by the server at ``by``."""
+    return host(address, server_url=f"https://{by}:6443", has_joined=True, present=[TOKEN_FILE], **look)
+
+
+THREE_NEW = {"s1": host("192.0.2.1"), "s2": host("192.0.2.2"), "s3": host("192.0.2.3"), "a1": host("192.0.2.9")}
+THREE = {
+    "s1": host("192.0.2.1", has_cluster=True, has_joined=True),
+    "s2": joined("192.0.2.2", "192.0.2.1", has_cluster=True),
+    "s3": joined("192.0.2.3", "192.0.2.1", has_cluster=True),
+    "a1": joined("192.0.2.9", "192.0.2.1"),
+}
+
+
+def test_one_server_needs_nobody() -> None:
+    assert part({"s1": host("192.0.2.1")}, "s1") == {
+        "initial": "s1", "server_url": "", "cluster_init": False, "needs_token": False, "fault": "",
+    }  # fmt: skip
+
+
+def test_three_new_servers_and_an_agent_join_the_first() -> None:
+    assert part(THREE_NEW, "s1") == {
+        "initial": "s1", "server_url": "", "cluster_init": True, "needs_token": False, "fault": "",
+    }  # fmt: skip
+    for other in ("s2", "s3", "a1"):
+        assert part(THREE_NEW, other) == {
+            "initial": "s1", "server_url": "https://192.0.2.1:6443", "cluster_init": False, "needs_token": True,
+            "fault": "",
+        }  # fmt: skip
+
+
+def test_who_has_joined_stays_as_it_is_in_whatever_order_the_inventory_names_the_servers() -> None:
+    for names in (["s1", "s2", "s3", "a1"], ["s3", "s2", "s1", "a1"]):
+        hosts = {name: THREE[name] for name in names}
+        urls = {name: part(hosts, name)["server_url"] for name in hosts}
+        assert urls == {
+            "s1": "", "s2": "https://192.0.2.1:6443", "s3": "https://192.0.2.1:6443", "a1": "https://192.0.2.1:6443",
+        }  # fmt: skip
+        assert [name for name in hosts if part(hosts, name)["cluster_init"]] == ["s1"]
+        assert sorted(name for name in hosts if part(hosts, name)["needs_token"]) == ["a1", "s2", "s3"]
+
+
+def test_a_replaced_first_server_joins_the_others_and_nobody_else_changes() -> None:
+    hosts = THREE | {"s1": host("192.0.2.1")}
+    assert part(hosts, "s1") == {
+        "initial": "s2", "server_url": "https://192.0.2.2:6443", "cluster_init": False, "needs_token": True,
+        "fault": "",
+    }  # fmt: skip
+    for other in ("s2", "s3", "a1"):
+        assert part(hosts, other)["server_url"] == "https://192.0.2.1:6443"
+
+
+def test_an_agent_whose_server_is_no_longer_there_turns_to_another() -> None:
+    hosts = {name: THREE[name] for name in ("s2", "s3", "a1")}
+    assert part(hosts, "a1")["server_url"] == "https://192.0.2.2:6443"
+    assert part(hosts, "s2")["server_url"] == "https://192.0.2.1:6443"  # of no effect once a server has its member
+
+
+def test_a_single_server_that_gets_company_moves_to_etcd() -> None:
+    hosts = {"s1": THREE["s1"], "s2": host("192.0.2.2"), "s3": host("192.0.2.3")}
+    assert part(hosts, "s1")["cluster_init"]
+    assert part(hosts, "s2")["server_url"] == "https://192.0.2.1:6443"
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [("k3s.example.com", "https://k3s.example.com:6443"), ("2001:db8::10", "https://[2001:db8::10]:6443")],
+)
+def test_nodes_join_by_the_registration_address_if_there_is_one(address: str, url: str) -> None:
+    assert part(THREE_NEW, "s1", registration_address=address)["server_url"] == ""
+    for other in ("s2", "a1"):
+        assert part(THREE_NEW, other, registration_address=address)["server_url"] == url
+    assert part(THREE, "a1", registration_address=address)["server_url"] == url
+
+
+def test_with_a_datastore_of_their_own_servers_join_nobody_but_share_the_token() -> None:
+    settings = {"datastore_endpoint": "postgres://k3s@db.example.com/k3s"}
+    servers = {name: THREE_NEW[name] for name in ("s1", "s2")}
+    assert part(servers, "s1", **settings) == {
+        "initial": "s1", "server_url": "", "cluster_init": False, "needs_token": False, "fault": "",
+    }  # fmt: skip
+    assert part(servers, "s2", **settings) == {
+        "initial": "s1", "server_url": "", "cluster_init": False, "needs_token": True, "fault": "",
+    }  # fmt: skip
+    again = {"s2": host("192.0.2.2", has_cluster=True, present=[TOKEN_FILE]), "s1": host("192.0.2.1", has_cluster=True)}
+    assert {name: part(again, name, **settings)["needs_token"] for name in again} == {"s1": False, "s2": True}
+
+
+def test_a_given_token_is_for_all() -> None:
+    assert part({"s1": host("192.0.2.1")}, "s1", token="x")["needs_token"]
+
+
+def test_the_node_ip_of_the_configuration_is_what_others_join_by() -> None:
+    hosts = THREE_NEW | {"s1": host("192.0.2.1") | {"k3s_node_config": {"node-ip": "2001:db8::1,198.51.100.1"}}}
+    assert part(hosts, "a1")["server_url"] == "https://[2001:db8::1]:6443"
+
+
+def test_a_server_left_out_of_the_run_counts_by_what_it_answered() -> None:
+    hosts: dict[str, dict[str, Any]] = {"s1": {}, "a1": host("192.0.2.9")}
+    seen = NEW | {"has_cluster": True, "addresses": ["192.0.2.1"]}
+    found = part(hosts, "a1", others={"s1": seen}, running=["a1"])
+    assert (found["server_url"], found["fault"]) == ("https://192.0.2.1:6443", "")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "settings", "words"),
+    [
+        (
+            {"s1": {}, "s2": host("192.0.2.2"), "s3": host("192.0.2.3")},
+            {"others": {"s1": {"unreachable": True}}, "running": ["s2", "s3"]},
+            "s1 cannot be asked whether there is a cluster already, and no other server has one; "
+            "mend that first, or take it out of k3s_servers",
+        ),
+        (
+            {"s1": {}, "s2": host("192.0.2.2"), "s3": host("192.0.2.3")},
+            {"others": {"s1": NEW}, "running": ["s2"]},
+            "s1 is the first server and has no K3s yet; run this for s1 too",
+        ),
+        (
+            {"s1": {"_k3s_look": NEW}, "s2": host("192.0.2.2")},
+            {},
+            "s1 has no address that others could reach; "
+            "set k3s_registration_address, or node-ip in its k3s_node_config",
+        ),
+    ],
+)
+def test_what_cannot_become_one_cluster_is_told(
+    hosts: dict[str, dict[str, Any]], settings: dict[str, Any], words: str
+) -> None:
+    assert part(hosts, "s2", **settings)["fault"] == words
+
+
+def test_later_layers_win_and_a_plus_adds() -> None:
+    layers = {
+        "k3s_config": {"disable": ["servicelb"], "node-label": "a=1", "debug": True},
+        "k3s_server_config": {"disable+": "traefik", "debug": False},
+        "k3s_agent_config": {"node-label+": ["b=2"]},
+        "k3s_node_config": {"node-label+": ["c=3"]},
+    }
+    assert k3s_nodes.own_settings(layers, is_server=True) == {
+        "disable": ["servicelb", "traefik"], "node-label": ["a=1", "c=3"], "debug": False,
+    }  # fmt: skip
+    assert k3s_nodes.own_settings(layers, is_server=False) == {
+        "disable": ["servicelb"], "node-label": ["a=1", "b=2", "c=3"], "debug": True,
+    }  # fmt: skip
+
+
+def test_the_configuration_of_a_server_encrypts_secrets_and_keeps_its_own_apart() -> None:
+    own = {"tls-san": "k3s.example.com", "datastore-endpoint": "postgres://k3s:hidden@db/k3s", "debug": True}
+    made = part(THREE_NEW, "s2")
+    assert k3s_nodes.configuration(own, made, is_server=True, names=["", "192.0.2.2", "k3s.example.com"]) == {
+        "plain": {
+            "secrets-encryption": True,
+            "write-kubeconfig-mode": "0600",
+            "tls-san": ["k3s.example.com", "192.0.2.2"],
+            "debug": True,
+            "server": "https://192.0.2.1:6443",
+            "token-file": "/etc/rancher/k3s/token",
+        },
+        "secret": {"datastore-endpoint": "postgres://k3s:hidden@db/k3s"},
+    }
+    bare = k3s_nodes.configuration({"secrets-encryption": False}, part(THREE_NEW, "s1"), is_server=True, names=[])
+    assert bare["plain"] == {
+        "secrets-encryption": False, "write-kubeconfig-mode": "0600", "tls-san": [], "cluster-init": True,
+    }  # fmt: skip
+
+
+def test_an_agent_gets_no_setting_of_a_server() -> None:
+    assert k3s_nodes.configuration({}, part(THREE_NEW, "a1"), is_server=False, names=["192.0.2.9"]) == {
+        "plain": {"server": "https://192.0.2.1:6443", "token-file": "/etc/rancher/k3s/token"}, "secret": {},
+    }  # fmt: skip
+
+
+def node(name: str = "n1", version: str = "v1.35.6+k3s1", **conditions: str) -> dict[str, Any]:
+    """A Node with these conditions (type → status)."""
+    return {
+        "kind": "Node",
+        "metadata": {"name": name},
+        "status": {
+            "nodeInfo": {"kubeletVersion": version},
+            "conditions": [{"type": key, "status": value, "message": "as it is"} for key, value in conditions.items()],
+        },
+    }
+
+
+LEASE = {"kind": "Lease", "spec": {"renewTime": "2026-11-22T10:00:10.000000Z"}}
+
+
+@pytest.mark.parametrize(
+    ("found", "heard_before", "back"),
+    [
+        (node(Ready="True"), "2026-11-22T10:00:00.000000Z", True),
+        (node(Ready="True"), "", True),
+        (node(Ready="True", EtcdIsVoter="True"), "", True),
+        (node(Ready="True", EtcdIsVoter="False"), "", False),
+        (node(Ready="Unknown"), "", False),
+        (node(), "", False),
+        (node(version="v1.34.1+k3s1", Ready="True"), "", False),
+        # What the API says of a node that has stopped a moment ago.
+        (node(Ready="True"), "2026-11-22T10:00:10.000000Z", False),
+    ],
+)
+def test_a_node_is_back_when_it_has_been_heard_of_anew(found: dict[str, Any], heard_before: str, back: bool) -> None:
+    answer = json.dumps({"items": [found, LEASE]})
+    assert k3s_nodes.is_back(answer, "v1.35.6+k3s1", heard_before) is back
+
+
+def test_nodes_that_are_not_well_are_named_with_the_reason() -> None:
+    nodes = [node("n1", Ready="True"), node("n2", "v1.34.1+k3s1", Ready="True"), node("n3", Ready="False"), node("n4")]
+    expected = dict.fromkeys(["n1", "n2", "n3", "n4", "n5"], "v1.35.6+k3s1")
+    assert k3s_nodes.not_ready(json.dumps({"items": nodes}), expected) == [
+        "n2 runs v1.34.1+k3s1, wanted is v1.35.6+k3s1",
+        "n3 is not Ready: as it is",
+        "n4 is not Ready: its kubelet has not said why",
+        "n5 is no node of the cluster",
+    ]
+
+
+def test_only_a_node_that_is_there_and_well_is_ready() -> None:
+    assert k3s_nodes.is_ready(json.dumps(node(Ready="True")))
+    assert not k3s_nodes.is_ready(json.dumps(node(Ready="Unknown")))
+    assert not k3s_nodes.is_ready("\n")
