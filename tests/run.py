@@ -1,7 +1,8 @@
 """Run the project's tests, stage by stage, and end with one line that counts them all.
 
 Usage: ``run.py`` for what needs no container host, ``run.py --all`` for everything. A stage that pytest runs counts
-each of its tests; any other stage counts as one. Every stage runs, whatever became of the one before.
+each of its tests; any other stage counts as one. Every stage runs, whatever became of the one before. Scenarios spend
+much of their time waiting for a cluster, so two run side by side, and each shows its output when it is over.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
@@ -29,6 +31,7 @@ class Stage:
         seconds: The most it may take.
         environment: What its environment has besides ours.
         cleaning: The command that removes what it leaves when its time is over.
+        side_by_side: Whether it may run while another such stage does.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Stage:
     seconds: int = 600
     environment: dict[str, str] = field(default_factory=dict)
     cleaning: list[str] | None = None
+    side_by_side: bool = False
 
 
 def pytest(name: str, *arguments: str) -> Stage:
@@ -45,7 +49,7 @@ def pytest(name: str, *arguments: str) -> Stage:
     return Stage(f"pytest: {name}", ["pytest", "--quiet", f"--junitxml={REPORTS / report}", *arguments], report=report)
 
 
-def molecule(scenario: str) -> Stage:
+def molecule(scenario: str, *, side_by_side: bool = False) -> Stage:
     """A stage of all that Molecule does for a scenario; its tests are counted."""
     report = f"molecule-{scenario}.xml"
     return Stage(
@@ -55,6 +59,7 @@ def molecule(scenario: str) -> Stage:
         seconds=2400,
         environment={"PYTEST_ADDOPTS": f"--junitxml={REPORTS / report}"},
         cleaning=["molecule", "destroy", "--scenario-name", scenario],
+        side_by_side=side_by_side,
     )
 
 
@@ -75,24 +80,39 @@ def stages(everything: bool) -> list[Stage]:
     if not everything:
         return fast
     scenarios = sorted(path.parent.name for path in (PROJECT / "molecule").glob("*/molecule.yml"))
+    scenarios.remove("render")
+    scenarios.remove("demo")
+    stages = [*fast, pytest("containers", "tests/app")]
     if subprocess.run(["podman", "container", "exists", "greeter-demo"], check=False).returncode == 0:
         print("The host of `make demo` is up and stays so: the scenario demo is left out. `make clean` removes it.")
-        scenarios.remove("demo")
-    scenarios.remove("render")
-    return [*fast, pytest("containers", "tests/app"), *map(molecule, scenarios)]
+    else:
+        # Before the others, alone: on a new machine it builds what all of them need.
+        stages.append(molecule("demo"))
+    return [*stages, *(molecule(scenario, side_by_side=True) for scenario in scenarios)]
 
 
 def run(stage: Stage) -> tuple[int, int]:
     """Run ``stage`` and return how many tests passed and how many failed."""
-    print(f"\n=== {stage.name}", flush=True)
+    if not stage.side_by_side:
+        print(f"\n=== {stage.name}", flush=True)
     started = time.monotonic()
+    said = ""
     try:
         done = subprocess.run(
-            stage.command, cwd=PROJECT, env=os.environ | stage.environment, timeout=stage.seconds, check=False
+            stage.command,
+            cwd=PROJECT,
+            env=os.environ | stage.environment,
+            timeout=stage.seconds,
+            check=False,
+            stdout=subprocess.PIPE if stage.side_by_side else None,
+            stderr=subprocess.STDOUT if stage.side_by_side else None,
+            text=True,
         )
         ended_well = done.returncode == 0
-    except subprocess.TimeoutExpired:
-        print(f"{stage.name} was stopped after {stage.seconds} s")
+        said = done.stdout or ""
+    except subprocess.TimeoutExpired as over:
+        said = over.stdout.decode(errors="replace") if isinstance(over.stdout, bytes) else ""
+        said += f"{stage.name} was stopped after {stage.seconds} s\n"
         ended_well = False
         if stage.cleaning:
             subprocess.run(stage.cleaning, cwd=PROJECT, check=False)
@@ -101,10 +121,9 @@ def run(stage: Stage) -> tuple[int, int]:
         failed = 1
     elif ended_well and not stage.report:
         passed = 1
-    print(
-        f"=== {stage.name}: {passed} passed, {failed} failed in {time.monotonic() - started:.0f} s",
-        flush=True,
-    )
+    heading = f"\n=== {stage.name}\n" if stage.side_by_side else ""
+    seconds = time.monotonic() - started
+    print(f"{heading}{said}=== {stage.name}: {passed} passed, {failed} failed in {seconds:.0f} s", flush=True)
     return passed, failed
 
 
@@ -124,7 +143,11 @@ def main() -> int:
     REPORTS.mkdir(exist_ok=True)
     for old in REPORTS.glob("*.xml"):
         old.unlink()
-    results = [(stage, *run(stage)) for stage in stages("--all" in sys.argv[1:])]
+    wanted = stages("--all" in sys.argv[1:])
+    results = [(stage, *run(stage)) for stage in wanted if not stage.side_by_side]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        beside = [stage for stage in wanted if stage.side_by_side]
+        results += [(stage, *counted) for stage, counted in zip(beside, pool.map(run, beside), strict=True)]
     passed, failed = sum(result[1] for result in results), sum(result[2] for result in results)
     print()
     for stage, _, stage_failed in results:
