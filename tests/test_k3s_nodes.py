@@ -9,6 +9,7 @@ import k3s_nodes
 import pytest
 
 TOKEN_FILE = "/etc/rancher/k3s/token"
+NO_DATASTORE = {"endpoint": "", "cafile": "", "certfile": "", "keyfile": ""}
 NEW: dict[str, Any] = {"present": [], "has_cluster": False, "has_joined": False, "server_url": "", "addresses": []}
 
 
@@ -29,6 +30,18 @@ def joined(address: str, by: str, **look: object) -> dict[str, Any]:
     return host(address, server_url=f"https://{by}:6443", has_joined=True, present=[TOKEN_FILE], **look)
 
 
+def is_part(initial: str, server_url: str, *, cluster_init: bool, needs_token: bool) -> dict[str, Any]:
+    """A part without a fault, in a cluster that is yet to be made."""
+    return {
+        "initial": initial,
+        "has_cluster": False,
+        "server_url": server_url,
+        "cluster_init": cluster_init,
+        "needs_token": needs_token,
+        "fault": "",
+    }
+
+
 THREE_NEW = {"s1": host("192.0.2.1"), "s2": host("192.0.2.2"), "s3": host("192.0.2.3"), "a1": host("192.0.2.9")}
 THREE = {
     "s1": host("192.0.2.1", has_cluster=True, has_joined=True),
@@ -39,20 +52,13 @@ THREE = {
 
 
 def test_one_server_needs_nobody() -> None:
-    assert part({"s1": host("192.0.2.1")}, "s1") == {
-        "initial": "s1", "server_url": "", "cluster_init": False, "needs_token": False, "fault": "",
-    }  # fmt: skip
+    assert part({"s1": host("192.0.2.1")}, "s1") == is_part("s1", "", cluster_init=False, needs_token=False)
 
 
 def test_three_new_servers_and_an_agent_join_the_first() -> None:
-    assert part(THREE_NEW, "s1") == {
-        "initial": "s1", "server_url": "", "cluster_init": True, "needs_token": False, "fault": "",
-    }  # fmt: skip
+    assert part(THREE_NEW, "s1") == is_part("s1", "", cluster_init=True, needs_token=False)
     for other in ("s2", "s3", "a1"):
-        assert part(THREE_NEW, other) == {
-            "initial": "s1", "server_url": "https://192.0.2.1:6443", "cluster_init": False, "needs_token": True,
-            "fault": "",
-        }  # fmt: skip
+        assert part(THREE_NEW, other) == is_part("s1", "https://192.0.2.1:6443", cluster_init=False, needs_token=True)
 
 
 def test_who_has_joined_stays_as_it_is_in_whatever_order_the_inventory_names_the_servers() -> None:
@@ -68,10 +74,9 @@ def test_who_has_joined_stays_as_it_is_in_whatever_order_the_inventory_names_the
 
 def test_a_replaced_first_server_joins_the_others_and_nobody_else_changes() -> None:
     hosts = THREE | {"s1": host("192.0.2.1")}
-    assert part(hosts, "s1") == {
-        "initial": "s2", "server_url": "https://192.0.2.2:6443", "cluster_init": False, "needs_token": True,
-        "fault": "",
-    }  # fmt: skip
+    assert part(hosts, "s1") == is_part("s2", "https://192.0.2.2:6443", cluster_init=False, needs_token=True) | {
+        "has_cluster": True
+    }
     for other in ("s2", "s3", "a1"):
         assert part(hosts, other)["server_url"] == "https://192.0.2.1:6443"
 
@@ -102,12 +107,8 @@ def test_nodes_join_by_the_registration_address_if_there_is_one(address: str, ur
 def test_with_a_datastore_of_their_own_servers_join_nobody_but_share_the_token() -> None:
     settings = {"datastore_endpoint": "postgres://k3s@db.example.com/k3s"}
     servers = {name: THREE_NEW[name] for name in ("s1", "s2")}
-    assert part(servers, "s1", **settings) == {
-        "initial": "s1", "server_url": "", "cluster_init": False, "needs_token": False, "fault": "",
-    }  # fmt: skip
-    assert part(servers, "s2", **settings) == {
-        "initial": "s1", "server_url": "", "cluster_init": False, "needs_token": True, "fault": "",
-    }  # fmt: skip
+    assert part(servers, "s1", **settings) == is_part("s1", "", cluster_init=False, needs_token=False)
+    assert part(servers, "s2", **settings) == is_part("s1", "", cluster_init=False, needs_token=True)
     again = {"s2": host("192.0.2.2", has_cluster=True, present=[TOKEN_FILE]), "s1": host("192.0.2.1", has_cluster=True)}
     assert {name: part(again, name, **settings)["needs_token"] for name in again} == {"s1": False, "s2": True}
 
@@ -172,9 +173,9 @@ def test_later_layers_win_and_a_plus_adds() -> None:
 
 
 def test_the_configuration_of_a_server_encrypts_secrets_and_keeps_its_own_apart() -> None:
-    own = {"tls-san": "k3s.example.com", "datastore-endpoint": "postgres://k3s:hidden@db/k3s", "debug": True}
-    made = part(THREE_NEW, "s2")
-    assert k3s_nodes.configuration(own, made, is_server=True, names=["", "192.0.2.2", "k3s.example.com"]) == {
+    own = {"tls-san": "k3s.example.com", "etcd-s3-secret-key": "hidden", "debug": True}
+    names = ["", "192.0.2.2", "k3s.example.com"]
+    assert k3s_nodes.configuration(own, part(THREE_NEW, "s2"), is_server=True, names=names, datastore=NO_DATASTORE) == {
         "plain": {
             "secrets-encryption": True,
             "write-kubeconfig-mode": "0600",
@@ -183,18 +184,43 @@ def test_the_configuration_of_a_server_encrypts_secrets_and_keeps_its_own_apart(
             "server": "https://192.0.2.1:6443",
             "token-file": "/etc/rancher/k3s/token",
         },
-        "secret": {"datastore-endpoint": "postgres://k3s:hidden@db/k3s"},
+        "secret": {"etcd-s3-secret-key": "hidden"},
     }
-    bare = k3s_nodes.configuration({"secrets-encryption": False}, part(THREE_NEW, "s1"), is_server=True, names=[])
+    off = {"secrets-encryption": False}
+    bare = k3s_nodes.configuration(off, part(THREE_NEW, "s1"), is_server=True, names=[], datastore=NO_DATASTORE)
     assert bare["plain"] == {
         "secrets-encryption": False, "write-kubeconfig-mode": "0600", "tls-san": [], "cluster-init": True,
     }  # fmt: skip
 
 
 def test_an_agent_gets_no_setting_of_a_server() -> None:
-    assert k3s_nodes.configuration({}, part(THREE_NEW, "a1"), is_server=False, names=["192.0.2.9"]) == {
+    assert k3s_nodes.configuration(
+        {}, part(THREE_NEW, "a1"), is_server=False, names=["192.0.2.9"], datastore=NO_DATASTORE
+    ) == {
         "plain": {"server": "https://192.0.2.1:6443", "token-file": "/etc/rancher/k3s/token"}, "secret": {},
     }  # fmt: skip
+
+
+def test_a_datastore_has_its_password_kept_apart_and_its_files_beside_the_configuration() -> None:
+    datastore = {
+        "endpoint": "postgres://k3s:hidden@db/k3s",
+        "cafile": "pki/ca.pem",
+        "certfile": "",
+        "keyfile": "pki/key.pem",
+    }
+    made = part(THREE_NEW, "s1", datastore_endpoint=datastore["endpoint"])
+    assert k3s_nodes.configuration({}, made, is_server=True, names=[], datastore=datastore) == {
+        "plain": {
+            "secrets-encryption": True,
+            "write-kubeconfig-mode": "0600",
+            "tls-san": [],
+            "datastore-cafile": "/etc/rancher/k3s/datastore-cafile.pem",
+            "datastore-keyfile": "/etc/rancher/k3s/datastore-keyfile.pem",
+        },
+        "secret": {"datastore-endpoint": "postgres://k3s:hidden@db/k3s"},
+    }
+    agent = k3s_nodes.configuration({}, part(THREE_NEW, "a1"), is_server=False, names=[], datastore=datastore)
+    assert agent["secret"] == {}
 
 
 def node(name: str = "n1", version: str = "v1.35.6+k3s1", **conditions: str) -> dict[str, Any]:

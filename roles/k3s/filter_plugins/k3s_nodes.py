@@ -70,9 +70,9 @@ def part(
             what the module has returned on servers that this run leaves out), ``running`` (the hosts of this run).
 
     Returns:
-        ``initial`` (a host), ``server_url`` (empty for who starts a cluster or has its state elsewhere),
-        ``cluster_init``, ``needs_token`` (whether it takes the token from a file), ``fault`` (empty, or why this run
-        cannot go on).
+        ``initial`` (a host), ``has_cluster`` (whether there is one already), ``server_url`` (empty for who starts a
+        cluster or has its state elsewhere), ``cluster_init``, ``needs_token`` (whether it takes the token from a file),
+        ``fault`` (empty, or why this run cannot go on).
     """
     looks = {each: hostvars[each].get("_k3s_look") or settings["others"].get(each) or {} for each in [*servers, host]}
     unseen = [server for server in servers if "present" not in looks[server]]
@@ -109,6 +109,7 @@ def part(
         )
     return {
         "initial": initial,
+        "has_cluster": bool(holders),
         "server_url": server_url,
         "cluster_init": host in servers and len(servers) > 1 and not datastore and not server_url,
         "needs_token": bool(settings["token"] or server_url or (datastore and (new or TOKEN_FILE in look["present"]))),
@@ -117,9 +118,17 @@ def part(
 
 
 def configuration(
-    own: Mapping[str, Any], part: Mapping[str, Any], is_server: bool, names: Sequence[str]
+    own: Mapping[str, Any], part: Mapping[str, Any], is_server: bool, names: Sequence[str], datastore: Mapping[str, str]
 ) -> dict[str, Config]:
     """Complete a node's own settings by what its part in the cluster asks for.
+
+    Args:
+        own: What `own_settings` gives.
+        part: What `part` gives.
+        is_server: Whether the node is one.
+        names: Host names and addresses that a server's certificate has to name too; empty ones do not count.
+        datastore: ``endpoint``, ``cafile``, ``certfile`` and ``keyfile`` of a datastore outside the cluster; empty for
+            none. The files lie beside the configuration.
 
     Returns:
         ``plain`` for config.yaml, and ``secret`` for a file beside it.
@@ -129,6 +138,9 @@ def configuration(
         result["tls-san"] = list(dict.fromkeys([*_listed(result.get("tls-san")), *filter(None, names)]))
         if part["cluster_init"]:
             result["cluster-init"] = True
+        if datastore["endpoint"]:
+            files = {name: f"/etc/rancher/k3s/datastore-{name}.pem" for name in datastore if name != "endpoint"}
+            result |= {f"datastore-{name}": files.get(name, value) for name, value in datastore.items() if value}
     if part["server_url"]:
         result["server"] = part["server_url"]
     if part["needs_token"]:
