@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.server
+import json
 import re
 import threading
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from fleet import Answer, Fleet, changed
 
@@ -77,15 +85,49 @@ def test_a_new_greeting_loses_no_request(fleet: Fleet, with_greeting: WithGreeti
     assert fleet.play("customers.yml").returncode == 0
 
 
-def test_a_changed_configuration_restarts_k3s_once_and_no_pod(fleet: Fleet, tmp_path: Path) -> None:
+@pytest.fixture
+def mirror(found: dict[str, str], tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Settings for a mirror on the controller's loopback whose binary is not quite the installed one."""
+    if not found["k3s_artifact_dir"]:
+        pytest.skip("this run downloads a release and has no artifacts to offer")
+    release = tmp_path / "mirror" / found["k3s_version"]
+    release.mkdir(parents=True)
+    (checksums,) = Path(found["k3s_artifact_dir"]).glob("sha256sum-*.txt")
+    binary = (Path(found["k3s_artifact_dir"]) / "k3s").read_bytes() + b"\n"
+    (release / "k3s").write_bytes(binary)
+    (release / checksums.name).write_text(f"{hashlib.sha256(binary).hexdigest()}  k3s\n")
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=release.parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield {
+            "k3s_release_url": f"http://127.0.0.1:{server.server_port}",
+            "k3s_artifact_dir": "",
+            "k3s_download_on": "controller",
+            "k3s_checksums": {
+                found["k3s_version"]: dict.fromkeys(["amd64", "arm64"], hashlib.sha256(binary).hexdigest())
+            },
+        }
+        server.shutdown()
+
+
+def test_whatever_changes_restarts_k3s_and_no_pod(
+    fleet: Fleet, mirror: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     pods = fleet.pods()
-    config = tmp_path / "config.json"
-    config.write_text('{"k3s_config": {"kubelet-arg": ["max-pods=90"]}}')
-    for arguments, capacity in ([f"--extra-vars=@{config}"], "90"), ([], "110"):
-        pid = fleet.main_pid()
-        done = fleet.play("k3s.yml", *arguments)
+    settings = tmp_path / "settings.json"
+    settings.write_text('{"k3s_config": {"no-such-flag": true}}')
+    refused = fleet.play("k3s.yml", f"--extra-vars=@{settings}")
+    assert refused.returncode != 0
+    assert "K3s on greeter-default is not Ready at v" in refused.stdout
+    assert "flag provided but not defined: -no-such-flag" in refused.stdout  # K3s' own words
+    for changes, capacity in ({"k3s_config": {"kubelet-arg": ["max-pods=90"]}}, "90"), (mirror, "110"), ({}, "110"):
+        pid, binary = fleet.main_pid(), fleet.node.file("/usr/local/bin/k3s").sha256sum
+        settings.write_text(json.dumps(changes))
+        done = fleet.play("k3s.yml", f"--extra-vars=@{settings}")
         assert done.returncode == 0, done.stdout
         assert fleet.main_pid() != pid
+        assert (fleet.node.file("/usr/local/bin/k3s").sha256sum == binary) == ("k3s_config" in changes)
         assert fleet.pods() == pods
         (node,) = fleet.objects("nodes")["items"]
         assert node["status"]["capacity"]["pods"] == capacity
