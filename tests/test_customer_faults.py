@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import customers as role
-import preflight
+import preflight_cluster
 import preflight_customers
 import preflight_fleet
 import preflight_objects
@@ -30,7 +30,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-MODULES = (preflight, preflight_customers, preflight_fleet, preflight_objects, preflight_pods, preflight_tls)
+MODULES = (preflight_cluster, preflight_customers, preflight_fleet, preflight_objects, preflight_pods, preflight_tls)
 DOMAIN = "example.com"
 
 

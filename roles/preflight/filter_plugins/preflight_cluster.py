@@ -1,0 +1,426 @@
+"""What can be wrong with the settings of the cluster, in words that help; no message holds a part of a secret.
+
+Every filter takes what ``preflight_nodes`` knows of the hosts, and returns a list of faults: one string each,
+``where: what is wrong; what to write instead``. An empty list means that nothing is wrong. No filter raises on bad
+input and none changes anything. A fault that only some of the hosts have begins with their names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+Node = Mapping[str, Any]
+Check = Callable[[str, Any], Iterator[str]]
+
+VERSION = re.compile(r"v\d+\.\d+\.\d+\S*\+\S+")
+FLAG = re.compile(r"[a-z][a-z0-9-]*\+?")
+CONFIGS = ("k3s_config", "k3s_server_config", "k3s_agent_config", "k3s_node_config")
+# Flags that the role k3s writes by itself, and what to say instead.
+OWN_FLAGS = {
+    **dict.fromkeys(("server", "s"), "write k3s_registration_address, or leave it out"),
+    **dict.fromkeys(("token", "t", "token-file"), "write k3s_token, or leave it out"),
+    "agent-token": "leave it out: agents join with k3s_token",
+    "cluster-init": "leave it out: several servers get it by themselves, a single one may have it in k3s_server_config",
+    "datastore-endpoint": "write k3s_datastore_endpoint",
+    "datastore-cafile": "write k3s_datastore_cafile",
+    "datastore-certfile": "write k3s_datastore_certfile",
+    "datastore-keyfile": "write k3s_datastore_keyfile",
+}
+# The same in the environment: https://docs.k3s.io/reference/env-variables
+OWN_VARIABLES = {
+    "K3S_URL": "k3s_registration_address",
+    **dict.fromkeys(("K3S_TOKEN", "K3S_TOKEN_FILE", "K3S_AGENT_TOKEN", "K3S_AGENT_TOKEN_FILE"), "k3s_token"),
+    "K3S_DATASTORE_ENDPOINT": "k3s_datastore_endpoint",
+    "K3S_DATASTORE_CAFILE": "k3s_datastore_cafile",
+    "K3S_DATASTORE_CERTFILE": "k3s_datastore_certfile",
+    "K3S_DATASTORE_KEYFILE": "k3s_datastore_keyfile",
+    "K3S_CLUSTER_INIT": "cluster-init: true into k3s_server_config",
+}
+# Flags that must be the same on all servers: https://docs.k3s.io/cli/server#critical-configuration-values
+CRITICAL_FLAGS = (
+    "cluster-cidr", "cluster-dns", "cluster-domain", "disable-cloud-controller", "disable-helm-controller",
+    "disable-network-policy", "egress-selector-mode", "embedded-registry", "flannel-backend", "flannel-external-ip",
+    "flannel-ipv6-masq", "secrets-encryption", "secrets-encryption-provider", "service-cidr",
+)  # fmt: skip
+
+TOKEN_CHARACTERS = 16
+TOKEN_ADVICE = "write a random one (openssl rand -hex 32), or leave it empty: K3s then makes one"
+# What K3s itself writes into its token file, and what `k3s token` makes for agents alone: https://docs.k3s.io/cli/token
+WHOLE_TOKEN = re.compile(r"K10[0-9a-f]{64}::[^:]+:(?P<secret>.+)")
+BOOTSTRAP_TOKEN = re.compile(r"[a-z0-9]{6}\.[a-z0-9]{16}")
+# Words that examples are made of, longer ones first: a shorter one would leave the rest of them.
+FILLER = re.compile(
+    r"placeholder|0123456789|1234567890|kubernetes|123456789|something|12345678|dedeuper|password|"
+    r"1234567|another|cluster|default|example|rancher|replace|123456|better|change|insert|passwd|"
+    r"phrase|please|qwerty|random|sample|secret|secure|server|shared|string|strong|12345|admin|"
+    r"agent|dummy|super|token|value|1234|demo|fill|here|join|long|node|pass|real|root|safe|"
+    r"some|test|text|that|this|todo|very|with|word|your|123|abc|bar|baz|big|foo|k3s|k8s|key|"
+    r"new|set|the|use|xyz|you|me|my|of|to"
+)
+# What must be left of a token without them, and how many different characters.
+LEAST_LEFT = 8
+LEAST_DIFFERENT = 6
+
+# The datastores of K3s: https://docs.k3s.io/datastore
+SCHEMES = ("postgres", "postgresql", "mysql", "http", "https", "nats")
+HOST = re.compile(
+    r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*", re.IGNORECASE
+)
+INTERFACE = re.compile(r"[^\s/]{1,15}")
+CHECKSUM = re.compile(r"[0-9a-f]{64}")
+ARCHITECTURES = ("amd64", "arm64", "arm")
+REGISTRY_KEYS = {"mirrors": ("endpoint", "rewrite"), "configs": ("auth", "tls")}
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# A setting that the command line gives is a text: -e k3s_ready_timeout=600
+SECONDS = re.compile(r"0*[1-9][0-9]{0,8}")
+
+
+def kind(value: object) -> str:
+    """Name a value's type as a person who writes YAML would."""
+    names: list[tuple[type | tuple[type, ...], str]] = [
+        (bool, "true or false"),
+        ((int, float), "a number"),
+        (str, "a text"),
+        (date, "a date"),
+        (bytes, "binary data"),
+        (Mapping, "a mapping"),
+        (Sequence, "a list"),
+        (type(None), "empty"),
+    ]
+    return next((name for types, name in names if isinstance(value, types)), "no plain value")
+
+
+def shown(key: object) -> str:
+    """Write ``key`` on one line, whatever is in it."""
+    return str(key) if str(key).isprintable() else ascii(key)
+
+
+def is_list(value: object) -> bool:
+    """Whether ``value`` is what YAML calls a list."""
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def release(where: str, version: object) -> Iterator[str]:
+    """Faults of a release's name."""
+    if not isinstance(version, str) or not VERSION.fullmatch(version):
+        yield f"{where}: {version!r} is no release; write one such as v1.35.6+k3s1"
+
+
+def config(where: str, given: object) -> Iterator[str]:
+    """Faults of a mapping of K3s' flags. K3s only warns of a flag it does not know, and runs without it."""
+    if not isinstance(given, Mapping):
+        yield f"{where}: is {kind(given)}; write a mapping of K3s flags, such as {{disable: [servicelb]}}"
+        return
+    for key, value in given.items():
+        name = str(key).removesuffix("+")
+        each = f"{where}.{shown(key)}"
+        if not isinstance(key, str) or not FLAG.fullmatch(key):
+            yield f"{each}: is no flag of K3s; write it in small letters, with '-' between words and none in front"
+        elif name in OWN_FLAGS and (where, name) != ("k3s_server_config", "cluster-init"):
+            yield f"{each}: is set by the role itself; {OWN_FLAGS[name]}"
+        elif name == "cluster-reset":
+            yield f"{each}: is nothing to be done at every start; run k3s server --cluster-reset on the host itself"
+        elif value is None:
+            yield f"{each}: is empty; write a value, or leave it out"
+        elif wrong := [part for part in (as_list(value)) if part is None or isinstance(part, Mapping) or is_list(part)]:
+            of = "" if isinstance(value, Mapping) else "a list of which one is "
+            yield f"{each}: is {of}{kind(wrong[0])}; write a text, or a list of texts such as [max-pods=200]"
+
+
+def as_list(value: object) -> Sequence[object]:
+    """A list as it is, anything else as the only one of a list."""
+    return value if isinstance(value, Sequence) and is_list(value) else [value]
+
+
+def token(where: str, value: object) -> Iterator[str]:
+    """Faults of the secret that nodes join with; what it is never shows."""
+    if not isinstance(value, str):
+        yield f"{where}: is {kind(value)}, not a text; put it in quotes"
+    elif value:
+        whole = WHOLE_TOKEN.fullmatch(value)
+        if fault := _token_fault(value, whole["secret"] if whole else value):
+            yield f"{where}: {fault}"
+
+
+def _token_fault(value: str, secret: str) -> str | None:
+    if not secret.isprintable() or any(char.isspace() for char in value):
+        return f"holds white space or a control character; {TOKEN_ADVICE}"
+    if value.startswith("K10") and secret == value:
+        return "begins as a whole token of K3s and is none; write all of a server's /var/lib/rancher/k3s/server/token"
+    if BOOTSTRAP_TOKEN.fullmatch(value):
+        return f"is a bootstrap token, which only agents can join with; {TOKEN_ADVICE}"
+    if is_placeholder(secret):
+        return f"is a placeholder that anybody can guess; {TOKEN_ADVICE}"
+    if len(secret) < TOKEN_CHARACTERS:
+        return f"has fewer than {TOKEN_CHARACTERS} characters; {TOKEN_ADVICE}"
+    return None
+
+
+def is_placeholder(secret: str) -> bool:
+    """Whether a secret is made of words that only stand for one."""
+    left = len(FILLER.sub("", re.sub(r"[^a-z0-9]", "", secret.lower())))
+    if re.fullmatch(r"<.*>|.*(\{\{|\$\{).*", secret) or len(set(secret)) < LEAST_DIFFERENT:
+        return True
+    # What is short and no word of the list is only short.
+    return left < LEAST_LEFT and left < len(secret) / 2
+
+
+def datastore(where: str, value: object) -> Iterator[str]:
+    """Faults of a datastore's address; the password in it never shows."""
+    if not isinstance(value, str):
+        yield f"{where}: is {kind(value)}, not a text; put it in quotes"
+        return
+    schemes = {part.partition("://")[0] if "://" in part else "" for part in value.split(",")}
+    if value.startswith(("http://", "https://")) and not schemes <= {"http", "https"}:
+        yield f"{where}: has members of etcd without http:// or https://; write each as https://etcd1.example.com:2379"
+    elif value and value.partition("://")[0] not in SCHEMES:
+        yield f"{where}: names no datastore of K3s; begin it with one of {', '.join(f'{name}://' for name in SCHEMES)}"
+    elif any(char.isspace() for char in value):
+        yield f"{where}: holds white space; write it without, or as %20"
+    elif value.startswith("mysql://") and "@" in value and not re.search(r"@(tcp|tcp6|unix)?\(", value):
+        yield f"{where}: has a host that MySQL's driver does not read; write mysql://user:password@tcp(host:3306)/database"
+
+
+def there(path: object, test: Callable[[Path], bool]) -> bool:
+    """Whether ``path`` is one on the controller that passes ``test``."""
+    try:
+        return isinstance(path, str) and test(Path(path).expanduser())
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def file(where: str, path: object) -> Iterator[str]:
+    """Faults of the path of a file on the controller, or of none."""
+    if not isinstance(path, str):
+        yield f"{where}: is {kind(path)}; write the path of a file on the controller"
+    elif path and not there(path, Path.is_file):
+        yield f"{where}: {shown(path)} is no file on the controller"
+
+
+def folder(where: str, path: object) -> Iterator[str]:
+    """Faults of the folder with the artifacts, or of none."""
+    if path and not there(path, Path.is_dir):
+        yield f"{where}: {shown(path)} is no folder on the controller; name one, or leave it empty to download"
+
+
+def files(where: str, paths: object) -> Iterator[str]:
+    """Faults of a list of files on the controller."""
+    if not isinstance(paths, Sequence) or not is_list(paths):
+        yield f"{where}: is {kind(paths)}; write a list of files"
+        return
+    for path in paths:
+        if not there(path, Path.is_file):
+            yield f"{where}: {shown(path)} is no file on the controller"
+
+
+def address(where: str, value: object) -> Iterator[str]:
+    """Faults of a host name or address without anything around it, or of none."""
+    if not isinstance(value, str) or (value and not is_ip(value) and not HOST.fullmatch(value)):
+        yield f"{where}: {value!r} is no address; write a host name or an IP alone, without scheme, port and brackets"
+
+
+def is_ip(value: object) -> bool:
+    """Whether ``value`` is an IP address."""
+    try:
+        return isinstance(value, str) and bool(ip_address(value))
+    except ValueError:
+        return False
+
+
+def interface(where: str, value: object) -> Iterator[str]:
+    """Faults of the name of a network interface, or of none."""
+    if not isinstance(value, str) or (value and not INTERFACE.fullmatch(value)):
+        yield f"{where}: {value!r} is no network interface; write a name such as eth0"
+
+
+def checksums(where: str, given: object) -> Iterator[str]:
+    """Faults of the pins: version → architecture → sha256 of the binary."""
+    advice = f"write {{v1.35.6+k3s1: {{amd64: <sha256 of k3s>}}}}, for {', '.join(ARCHITECTURES)}"
+    if not isinstance(given, Mapping):
+        yield f"{where}: is {kind(given)}; {advice}"
+        return
+    for version, pins in given.items():
+        each = f"{where}.{shown(version)}"
+        yield from (fault.replace(where, each, 1) for fault in release(where, version))
+        if not isinstance(pins, Mapping):
+            yield f"{each}: is {kind(pins)}; {advice}"
+            continue
+        for name, pin in pins.items():
+            if name not in ARCHITECTURES:
+                yield f"{each}.{shown(name)}: is no architecture; use {', '.join(ARCHITECTURES)}"
+            elif not isinstance(pin, str) or not CHECKSUM.fullmatch(pin):
+                yield f"{each}.{name}: is no sha256; write its 64 hexadecimal digits in small letters and in quotes"
+
+
+def choice(*words: str) -> Check:
+    """Make a check of a word that is one of few."""
+
+    def check(where: str, value: object) -> Iterator[str]:
+        if value not in words:
+            yield f"{where}: {value!r} is unknown; write {' or '.join(words)}"
+
+    return check
+
+
+def pattern(wanted: str, example: str) -> Check:
+    """Make a check of a text of a certain form."""
+
+    def check(where: str, value: object) -> Iterator[str]:
+        if not isinstance(value, str) or not re.fullmatch(wanted, value):
+            yield f"{where}: will not do; write one such as {example}"
+
+    return check
+
+
+def registries(where: str, given: object) -> Iterator[str]:
+    """Faults of what becomes registries.yaml; the passwords in it never show."""
+    if not isinstance(given, Mapping):
+        yield f"{where}: is {kind(given)}; write a mapping of mirrors and configs, as in K3s' registries.yaml"
+        return
+    for part, entries in given.items():
+        each = f"{where}.{shown(part)}"
+        if part not in REGISTRY_KEYS:
+            yield f"{each}: is no part of registries.yaml; use {', '.join(REGISTRY_KEYS)}"
+        elif not isinstance(entries, Mapping):
+            yield f"{each}: is {kind(entries)}; write a mapping of registries, such as {{docker.io: {{…}}}}"
+        else:
+            for name, entry in entries.items():
+                yield from _registry(f"{each}.{shown(name)}", entry, REGISTRY_KEYS[part])
+
+
+def _registry(where: str, entry: object, known: Sequence[str]) -> Iterator[str]:
+    if not isinstance(entry, Mapping | None):
+        yield f"{where}: is {kind(entry)}; write a mapping of {' and '.join(known)}"
+        return
+    for key, value in (entry or {}).items():
+        if key not in known:
+            yield f"{where}.{shown(key)}: is no setting; use {', '.join(known)}"
+        elif key == "endpoint":
+            if not is_list(value) or not all(re.match(r"https?://\S+$", str(url)) for url in value):
+                yield f"{where}.endpoint: is no list of URLs; write one such as [https://mirror.example.com:5000]"
+        elif not isinstance(value, Mapping):
+            yield f"{where}.{key}: is {kind(value)}; write a mapping"
+
+
+def environment(where: str, given: object) -> Iterator[str]:
+    """Faults of the service's environment; its values never show."""
+    if not isinstance(given, Mapping):
+        yield f"{where}: is {kind(given)}; write a mapping such as {{HTTPS_PROXY: http://proxy.example.com:3128}}"
+        return
+    for name, value in given.items():
+        each = f"{where}.{shown(name)}"
+        if not isinstance(name, str) or not VARIABLE.fullmatch(name):
+            yield f"{each}: is no name of a variable; use A-Z, a-z, 0-9 and '_', without a digit in front"
+        elif name in OWN_VARIABLES:
+            yield f"{each}: is set by the role itself; write {OWN_VARIABLES[name]}"
+        elif not isinstance(value, str):
+            yield f"{each}: is {kind(value)}, not a text; put it in quotes"
+        elif not value.isprintable():
+            yield f"{each}: holds a control character, such as a line break; write it on one line"
+
+
+def seconds(where: str, value: object) -> Iterator[str]:
+    """Faults of a number of seconds."""
+    good = value >= 1 if isinstance(value, int) else isinstance(value, str) and SECONDS.fullmatch(value)
+    if isinstance(value, bool) or not good:
+        yield f"{where}: is not a number of seconds; write 1 or more"
+
+
+CHECKS: dict[str, Check] = {
+    "k3s_version": release,
+    "k3s_release_url": pattern(r"https?://\S+", "https://github.com/k3s-io/k3s/releases/download"),
+    "k3s_checksums": checksums,
+    "k3s_download_on": choice("node", "controller"),
+    "k3s_artifact_dir": folder,
+    **dict.fromkeys(CONFIGS, config),
+    "k3s_registries": registries,
+    "k3s_environment": environment,
+    "k3s_manifests": files,
+    "k3s_token": token,
+    "k3s_datastore_endpoint": datastore,
+    **dict.fromkeys(("k3s_datastore_cafile", "k3s_datastore_certfile", "k3s_datastore_keyfile"), file),
+    "k3s_registration_address": address,
+    "k3s_kube_vip_interface": interface,
+    "k3s_kube_vip_image": pattern(r"\S+", "ghcr.io/kube-vip/kube-vip:v1.0.0"),
+    "k3s_cluster_name": pattern(r"[^\s/]+", "greeter-fleet"),
+    "k3s_kubeconfig": pattern(r"[^\n]+", "~/fleet.yaml"),
+    "k3s_api_url": pattern(r"https://\S+", "https://192.0.2.10:6443"),
+    "k3s_ready_timeout": seconds,
+}
+
+
+def setting_faults(settings: Mapping[str, Any]) -> list[str]:
+    """Faults of one host's settings (variable → value), each by itself and those that need each other."""
+    faults = [fault for name, check in CHECKS.items() if name in settings for fault in check(name, settings[name])]
+    certificate, key = (settings.get(f"k3s_datastore_{name}file") for name in ("cert", "key"))
+    if bool(certificate) != bool(key):
+        missing = "key" if certificate else "cert"
+        faults.append(f"k3s_datastore_{missing}file: is missing; certificate and key need each other")
+    tls = [name for name in ("cafile", "certfile", "keyfile") if settings.get(f"k3s_datastore_{name}")]
+    if tls and not settings.get("k3s_datastore_endpoint"):
+        faults.append(
+            f"k3s_datastore_{tls[0]}: is for k3s_datastore_endpoint, which is empty; set that, or leave this out"
+        )
+    if settings.get("k3s_kube_vip_interface") and not is_ip(settings.get("k3s_registration_address")):
+        faults.append(
+            "k3s_kube_vip_interface: needs k3s_registration_address to be an IP; write one there that no host has"
+        )
+    return faults
+
+
+def cluster_faults(nodes: Mapping[str, Node]) -> list[str]:
+    """Faults of all hosts' settings, and of those that must be the same on several."""
+    hosts: dict[str, list[str]] = {}
+    for name, node in nodes.items():
+        broken = [
+            f"{setting}: cannot be worked out: {why}" for setting, why in node["broken"].items() if setting in CHECKS
+        ]
+        for fault in [*broken, *setting_faults(node["settings"])]:
+            hosts.setdefault(fault, []).append(name)
+    faults = [fault if len(names) == len(nodes) else f"{told(names)}: {fault}" for fault, names in hosts.items()]
+    return [*faults, *_different(nodes), *_cluster_init(nodes)]
+
+
+def told(names: Sequence[str]) -> str:
+    """Name hosts at the begin of a fault."""
+    return f"host{'s' * (len(names) > 1)} {', '.join(names)}"
+
+
+def _different(nodes: Mapping[str, Node]) -> Iterator[str]:
+    servers = {name: node for name, node in nodes.items() if node["role"] == "server"}
+    given = {name: value for name, node in nodes.items() if (value := node["settings"].get("k3s_token"))}
+    yield from _differs("k3s_token", given, "hosts")
+    endpoints = {name: node["settings"].get("k3s_datastore_endpoint") or "" for name, node in servers.items()}
+    yield from _differs("k3s_datastore_endpoint", endpoints, "servers")
+    for flag in CRITICAL_FLAGS:
+        origin = next((node["origin"][flag] for node in servers.values() if flag in node["origin"]), "")
+        values = {name: node["config"].get(flag) for name, node in servers.items()}
+        yield from _differs(f"{origin}.{flag}", values, "servers")
+
+
+def _differs(where: str, values: Mapping[str, object], whose: str) -> Iterator[str]:
+    first = next(iter(values), "")
+    if other := next((name for name, value in values.items() if value != values[first]), None):
+        yield f"{where}: differs between {first} and {other}; write the same for all {whose}"
+
+
+def _cluster_init(nodes: Mapping[str, Node]) -> Iterator[str]:
+    servers = [node for node in nodes.values() if node["role"] == "server"]
+    if any(node["origin"].get("cluster-init") == "k3s_server_config" for node in servers):
+        if len(servers) > 1:
+            yield f"k3s_server_config.cluster-init: is set by the role itself; {OWN_FLAGS['cluster-init']}"
+        elif servers[0]["settings"].get("k3s_datastore_endpoint"):
+            yield "k3s_server_config.cluster-init: cannot go with k3s_datastore_endpoint; write only one of them"
+
+
+class FilterModule:
+    """The filters under the names that playbooks use."""
+
+    def filters(self) -> dict[str, Callable[..., list[str]]]:
+        """Name → filter."""
+        return {"preflight_cluster_faults": cluster_faults}
