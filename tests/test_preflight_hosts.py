@@ -78,6 +78,8 @@ OWN_PORTS = [{"port": port, "process": "k3s-server", "k3s": True} for port in (6
         asked({"cgroup": 1}, k3s_version="v1.35.6+k3s1", k3s_config={"kubelet-arg": ["fail-cgroupv1=false"]}),
         # The role prepare writes a Raspberry Pi's command line.
         asked({"cgroup_memory": False, "cmdline": "/boot/firmware/cmdline.txt"}),
+        # And it starts OpenRC's service for control groups.
+        asked({"cgroup_memory": False, "cgroup": 0}, {"service_mgr": "openrc"}, k3s_version="v1.35.6+k3s1"),
         asked(facts={"nodename": "Node-1.Example.com"}),
         asked(facts={"nodename": "my_host"}, k3s_node_config={"node-name": "my-host"}),
         # An answer from before this module, and a host that was not asked.
@@ -115,12 +117,12 @@ def test_a_good_host_has_no_fault(host: dict[str, Any]) -> None:
         ),
         (
             asked({"clock": 71.6}),
-            "its clock is 72 s ahead of the controller's; set both by NTP (certificates are valid from a time on),"
+            "the clock is 72 s ahead of the controller's; set both by NTP (certificates are valid from a time on),"
             " or raise preflight_clock",
         ),
         (
             asked({"clock": -3600.0}),
-            "its clock is 3600 s behind the controller's; set both by NTP (certificates are valid from a time on),"
+            "the clock is 3600 s behind the controller's; set both by NTP (certificates are valid from a time on),"
             " or raise preflight_clock",
         ),
         (
@@ -130,7 +132,7 @@ def test_a_good_host_has_no_fault(host: dict[str, Any]) -> None:
         ),
         (
             asked({"cgroup_memory": False}),
-            "its control groups cannot limit memory; boot it with cgroup_enable=memory",
+            "the control groups cannot limit memory; boot it with cgroup_enable=memory",
         ),
         (
             asked({"ports": [{"port": 443, "process": "nginx", "k3s": False}]}),
@@ -182,6 +184,13 @@ def test_a_good_host_has_no_fault(host: dict[str, Any]) -> None:
 )
 def test_a_host_that_cannot_run_k3s_is_told(host: dict[str, Any], fault: str) -> None:
     assert faults({"a": host}) == [f"host a: {fault}"]
+
+
+def test_what_is_wrong_with_several_hosts_is_told_once() -> None:
+    assert faults({name: asked({"clock": 71.6}) for name in "abc"}) == [
+        "hosts a, b, c: the clock is 72 s ahead of the controller's;"
+        " set both by NTP (certificates are valid from a time on), or raise preflight_clock"
+    ]
 
 
 def test_what_only_servers_need_is_nothing_to_agents() -> None:

@@ -71,7 +71,7 @@ def test_every_fault_is_in_the_one_list(refused: CompletedProcess[str]) -> None:
     assert refused.returncode != 0
     for fault in FAULTS:
         assert f"- {fault}\n" in output
-    assert re.search(r"- host one: port 10250 is taken by \w+, and the kubelet needs it; stop that, or move it", output)
+    assert re.search(r"- hosts one, two: port 10250 is taken by \w+, and the kubelet needs it; stop that", output)
     assert re.search(r"- host three: cannot be used; .*port 1", output)
     assert output.count("Nothing was changed:") == output.count("fault(s) to mend first.") > 0
     assert "Traceback" not in output

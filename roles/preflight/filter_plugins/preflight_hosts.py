@@ -8,7 +8,7 @@ input and none changes anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,11 @@ def ports(node: Node, etcd: bool) -> dict[int, str]:
     return needed
 
 
+def told(names: Sequence[str]) -> str:
+    """Name hosts at the begin of a fault."""
+    return f"host{'s' * (len(names) > 1)} {', '.join(names)}"
+
+
 def _unusable(answer: Mapping[str, Any]) -> str:
     # What the host itself said stands in the part's own result, and says more than the summary.
     parts = answer.get("failed_modules", {}).values()
@@ -83,7 +88,7 @@ def _machine(node: Node, limits: Mapping[str, int]) -> Iterator[str]:
         )
     if abs(look["clock"]) > limits["clock"]:
         yield (
-            f"its clock is {abs(look['clock']):.0f} s {'ahead of' if look['clock'] > 0 else 'behind'} the controller's;"
+            f"the clock is {abs(look['clock']):.0f} s {'ahead of' if look['clock'] > 0 else 'behind'} the controller's;"
             " set both by NTP (certificates are valid from a time on), or raise preflight_clock"
         )
     found = MINOR.match(str(node["settings"].get("k3s_version")))
@@ -93,9 +98,9 @@ def _machine(node: Node, limits: Mapping[str, int]) -> Iterator[str]:
             "has control groups of version 1, with which no kubelet from v1.35 on starts; boot it with"
             " systemd.unified_cgroup_hierarchy=1, or put fail-cgroupv1=false into k3s_config.kubelet-arg"
         )
-    # A Raspberry Pi's command line is the business of the role prepare.
-    if not look["cgroup_memory"] and not look["cmdline"]:
-        yield "its control groups cannot limit memory; boot it with cgroup_enable=memory"
+    # A Raspberry Pi's command line and OpenRC's service for them are the business of the role prepare.
+    if not look["cgroup_memory"] and not look["cmdline"] and node["facts"].get("service_mgr") == "systemd":
+        yield "the control groups cannot limit memory; boot it with cgroup_enable=memory"
 
 
 def _k3s(node: Node, etcd: bool) -> Iterator[str]:
@@ -168,18 +173,18 @@ def _twins(nodes: Mapping[str, Node]) -> Iterator[str]:
             names.setdefault(name, []).append(host)
     same = [hosts for hosts in machines.values() if len(hosts) > 1]
     for hosts in same:
-        yield f"hosts {', '.join(hosts)}: are one and the same machine; name it once in the inventory"
+        yield f"{told(hosts)}: are one and the same machine; name it once in the inventory"
     for name, hosts in names.items():
         if len(hosts) > 1 and hosts not in same:
             yield (
-                f"hosts {', '.join(hosts)}: all would be the node {name}; give each a host name of its own,"
+                f"{told(hosts)}: all would be the node {name}; give each a host name of its own,"
                 " or node-name in its k3s_node_config"
             )
     for hosts in identities.values():
         if len(hosts) > 1 and hosts not in same:
             # systemd makes the hardware addresses of flannel's interfaces from it.
             yield (
-                f"hosts {', '.join(hosts)}: have the same machine-id, as copies of one disk do, and their pods would"
+                f"{told(hosts)}: have the same machine-id, as copies of one disk do, and their pods would"
                 " not reach each other; empty /etc/machine-id on all but one, and boot them again"
             )
 
@@ -194,13 +199,11 @@ def host_faults(nodes: Mapping[str, Node], limits: Mapping[str, int]) -> list[st
     servers = [node for node in nodes.values() if node["role"] == "server"]
     external = any(node["settings"].get("k3s_datastore_endpoint") for node in servers)
     etcd = not external and (len(servers) > 1 or any(node["config"].get("cluster-init") for node in servers))
-    faults = [
-        f"host {name}: {fault}"
-        for name, node in nodes.items()
-        if "answer" in node
-        for fault in _host(node, limits, etcd)
-    ]
-    return [*faults, *_twins(nodes)]
+    hosts: dict[str, list[str]] = {}
+    for name, node in nodes.items():
+        for fault in _host(node, limits, etcd) if "answer" in node else ():
+            hosts.setdefault(fault, []).append(name)
+    return [*(f"{told(names)}: {fault}" for fault, names in hosts.items()), *_twins(nodes)]
 
 
 class FilterModule:

@@ -144,8 +144,11 @@ def network_faults(nodes: Mapping[str, Node]) -> list[str]:
 def _network_faults(nodes: Mapping[str, Node]) -> Iterator[str]:
     servers = [node for node in nodes.values() if node["role"] == "server"]
     yield from dict.fromkeys(fault for server in servers for fault in server_faults(server))
+    hosts: dict[str, list[str]] = {}
     for name, node in nodes.items() if servers else ():
-        yield from (f"host {name}: {fault}" for fault in node_faults(node, servers[0]))
+        for fault in node_faults(node, servers[0]):
+            hosts.setdefault(fault, []).append(name)
+    yield from (f"host{'s' * (len(names) > 1)} {', '.join(names)}: {fault}" for fault, names in hosts.items())
 
 
 class FilterModule:

@@ -163,11 +163,13 @@ def version() -> str:
 
 
 def cgroup() -> tuple[int, bool]:
-    """Version of the control groups, and whether they can limit memory."""
-    unified = Path("/sys/fs/cgroup/cgroup.controllers")
-    if unified.exists():
-        return 2, "memory" in text(unified).split()
-    return 1, re.search(r"^memory\s+\d+\s+\d+\s+1$", text("/proc/cgroups"), re.MULTILINE) is not None
+    """Version of the control groups, 0 where none are mounted yet, and whether they can limit memory."""
+    mounted = Path("/sys/fs/cgroup")
+    if (mounted / "cgroup.controllers").exists():
+        return 2, "memory" in text(mounted / "cgroup.controllers").split()
+    return int(any(mounted.glob("*"))), re.search(
+        r"^memory\s+\d+\s+\d+\s+1$", text("/proc/cgroups"), re.MULTILINE
+    ) is not None
 
 
 def look(now: float, path: str, ports: list[int]) -> dict[str, Any]:
