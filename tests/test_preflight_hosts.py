@@ -13,7 +13,12 @@ import preflight_look
 import preflight_versions
 import pytest
 
-LIMITS = {"server_memory": 2048, "agent_memory": 512, "disk": 2048, "clock": 30}
+LIMITS = {
+    "preflight_server_memory": 2048,
+    "preflight_agent_memory": 512,
+    "preflight_disk": 2048,
+    "preflight_clock": 30,
+}
 FACTS = {"service_mgr": "systemd", "architecture": "x86_64", "nodename": "node"}
 LOOK: dict[str, Any] = {
     "memory": 3923,
@@ -184,6 +189,13 @@ def test_a_good_host_has_no_fault(host: dict[str, Any]) -> None:
 )
 def test_a_host_that_cannot_run_k3s_is_told(host: dict[str, Any], fault: str) -> None:
     assert faults({"a": host}) == [f"host a: {fault}"]
+
+
+def test_the_limits_are_those_of_the_host() -> None:
+    small = {"memory": 900, "disk": 900, "clock": 900}
+    limits = {"preflight_server_memory": "900", "preflight_disk": 900, "preflight_clock": "900"}
+    assert faults({"a": asked(small, None, **limits)}) == []
+    assert len(faults({"a": asked(small)})) == 3
 
 
 def test_what_is_wrong_with_several_hosts_is_told_once() -> None:

@@ -2,8 +2,8 @@
 
 A node is what ``nodes`` gives of a host: its ``role`` (server, agent, or nothing), its ``settings`` (the k3s_ variables
 that somebody has set for it), those of them that are ``broken`` (name → why), the ``config`` that K3s gets of them and
-``origin`` (key of the config → variable it is from). A host that this run has asked also has Ansible's ``answer``, the
-``facts`` that came of it, and ``look``, what the module preflight_look answered.
+``origin`` (key of the config → variable it is from), and the ``limits`` that somebody has set for it. A host that this
+run has asked also has Ansible's ``answer``, the ``facts`` that came of it, and ``look``, what preflight_look answered.
 
 The other filters return a list of faults: one string each, ``where: what is wrong; what to write instead``. An empty
 list means that nothing is wrong. No filter raises on bad input and none changes anything.
@@ -18,6 +18,7 @@ from typing import Any
 Node = dict[str, Any]
 
 ROLES = {"k3s_servers": "server", "k3s_agents": "agent"}
+LIMITS = ("preflight_server_memory", "preflight_agent_memory", "preflight_disk", "preflight_clock")
 BUILDERS = ("podman", "docker")
 
 
@@ -70,7 +71,15 @@ def node(role: str, variables: Mapping[str, Any]) -> Node:
         except Exception as error:  # of any plugin that the value may call
             broken[name] = " ".join(str(error).split())
     config, origin = merged(settings, role)
-    known: Node = {"role": role, "settings": settings, "broken": broken, "config": config, "origin": origin}
+    limits = {name: variables[name] for name in LIMITS if name in variables}
+    known: Node = {
+        "role": role,
+        "settings": settings,
+        "broken": broken,
+        "config": config,
+        "origin": origin,
+        "limits": limits,
+    }
     if (answer := variables.get("_preflight_facts")) is not None:
         known["answer"] = answer
         known["facts"] = variables.get("ansible_facts", {})

@@ -73,20 +73,22 @@ def _unusable(answer: Mapping[str, Any]) -> str:
     return "; ".join(said) or str(answer.get("msg", "it did not answer"))
 
 
-def _machine(node: Node, limits: Mapping[str, int]) -> Iterator[str]:
+def _machine(node: Node, defaults: Mapping[str, object]) -> Iterator[str]:
     look, role = node["look"]["look"], node["role"] or "agent"
-    least = limits[f"{role}_memory"]
+    # The command line gives texts.
+    limits = {name: int(str(node["limits"].get(name, default))) for name, default in defaults.items()}
+    least = limits[f"preflight_{role}_memory"]
     if look["memory"] < least * (1 - KEPT):
         yield (
             f"has {look['memory']} MB of memory, and K3s wants {least} for its role; use a larger host,"
             f" or lower preflight_{role}_memory"
         )
-    if look["disk"] < limits["disk"] and look["version"] != node["settings"].get("k3s_version"):
+    if look["disk"] < limits["preflight_disk"] and look["version"] != node["settings"].get("k3s_version"):
         yield (
-            f"has {look['disk']} MB free at {look['disk_path']}, a release wants {limits['disk']};"
+            f"has {look['disk']} MB free at {look['disk_path']}, a release wants {limits['preflight_disk']};"
             " make room, or lower preflight_disk"
         )
-    if abs(look["clock"]) > limits["clock"]:
+    if abs(look["clock"]) > limits["preflight_clock"]:
         yield (
             f"the clock is {abs(look['clock']):.0f} s {'ahead of' if look['clock'] > 0 else 'behind'} the controller's;"
             " set both by NTP (certificates are valid from a time on), or raise preflight_clock"
@@ -138,7 +140,7 @@ def _artifacts(node: Node) -> Iterator[str]:
         )
 
 
-def _host(node: Node, limits: Mapping[str, int], etcd: bool) -> Iterator[str]:
+def _host(node: Node, defaults: Mapping[str, object], etcd: bool) -> Iterator[str]:
     answer = node["answer"]
     if answer.get("unreachable") or answer.get("failed"):
         yield f"cannot be used; {_unusable(answer)}"
@@ -154,7 +156,7 @@ def _host(node: Node, limits: Mapping[str, int], etcd: bool) -> Iterator[str]:
     if name and not NODE_NAME.fullmatch(name):
         yield f"{name} is no name for a node; rename the host, or write node-name into its k3s_node_config"
     if "look" in node["look"]:
-        yield from _machine(node, limits)
+        yield from _machine(node, defaults)
         yield from _k3s(node, etcd)
     elif node["look"].get("failed") or node["look"].get("unreachable"):
         yield f"cannot be looked at; {node['look'].get('msg', 'it did not answer')}"
@@ -189,19 +191,19 @@ def _twins(nodes: Mapping[str, Node]) -> Iterator[str]:
             )
 
 
-def host_faults(nodes: Mapping[str, Node], limits: Mapping[str, int]) -> list[str]:
+def host_faults(nodes: Mapping[str, Node], defaults: Mapping[str, object]) -> list[str]:
     """Faults of those of the hosts that were asked.
 
     Args:
         nodes: What the filter preflight_nodes gives.
-        limits: ``server_memory``, ``agent_memory`` and ``disk`` in MB, ``clock`` in seconds.
+        defaults: The limits of hosts for which nobody has set them, in MB and seconds.
     """
     servers = [node for node in nodes.values() if node["role"] == "server"]
     external = any(node["settings"].get("k3s_datastore_endpoint") for node in servers)
     etcd = not external and (len(servers) > 1 or any(node["config"].get("cluster-init") for node in servers))
     hosts: dict[str, list[str]] = {}
     for name, node in nodes.items():
-        for fault in _host(node, limits, etcd) if "answer" in node else ():
+        for fault in _host(node, defaults, etcd) if "answer" in node else ():
             hosts.setdefault(fault, []).append(name)
     return [*(f"{told(names)}: {fault}" for fault, names in hosts.items()), *_twins(nodes)]
 
