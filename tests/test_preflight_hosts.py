@@ -59,7 +59,7 @@ def cluster(hosts: dict[str, dict[str, Any]], agents: str = "x") -> dict[str, pr
 
 def faults(hosts: dict[str, dict[str, Any]], agents: str = "x") -> list[str]:
     """Faults of these hosts."""
-    return preflight_hosts.host_faults(cluster(hosts, agents), LIMITS)
+    return preflight.told(preflight_hosts.host_faults(cluster(hosts, agents), LIMITS))
 
 
 K3S = {"version": "v1.35.6+k3s1", "installed": True, "services": ["k3s"]}
@@ -78,7 +78,10 @@ OWN_PORTS = [{"port": port, "process": "k3s-server", "k3s": True} for port in (6
         # What is seen without root, where K3s runs.
         asked(K3S | {"ports": [{"port": 6443, "process": "", "k3s": False}]}, k3s_version="v1.35.6+k3s1"),
         asked({"ports": [{"port": 2379, "process": "etcd", "k3s": False}]}),
-        asked({"ports": [{"port": 80, "process": "nginx", "k3s": False}]}, k3s_config={"disable": "traefik,servicelb"}),
+        asked({"ports": [{"port": 80, "process": "nginx", "k3s": False}]}, k3s_config={"disable": "traefik"}),
+        asked(
+            {"ports": [{"port": 443, "process": "nginx", "k3s": False}]}, k3s_server_config={"disable+": ["servicelb"]}
+        ),
         asked({"cgroup": 1}, k3s_version="v1.34.1+k3s1"),
         asked({"cgroup": 1}, k3s_version="v1.35.6+k3s1", k3s_config={"kubelet-arg": ["fail-cgroupv1=false"]}),
         # The role prepare writes a Raspberry Pi's command line.
@@ -363,6 +366,9 @@ def test_the_module_sees_who_listens() -> None:
             server.listen()
             (found,) = preflight_look.taken([port])
             assert found == {"port": port, "process": Path("/proc/self/comm").read_text().strip(), "k3s": False}
+            # The other end of a connection listens to nobody.
+            with socket.create_connection((host, port)) as client:
+                assert preflight_look.taken([client.getsockname()[1]]) == []
 
 
 def proc(folder: Path, comm: str = "other", exe: str = "/usr/bin/other", cgroup: str = "0::/user.slice\n") -> Path:

@@ -6,16 +6,16 @@ from typing import Any
 
 import preflight
 import preflight_cluster
-import preflight_hosts
+import preflight_joining
 import preflight_network
 import preflight_versions
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .test_customer_faults import FREE, VALUES, are_lines
-from .test_preflight_hosts import LIMITS, asked
-from .test_preflight_hosts import cluster as hosts
+from .test_preflight_hosts import asked
+from .test_preflight_hosts import faults as host_faults
 
 RANDOM = "3f6d0c9be27d41d8a58be5d0a3c1f7e2"
 HASH = "b5b3a1c7d9e0f2a4b6c8d0e2f4a6b8c0d2e4f6a8b0c2d4e6f8a0b2c4d6e8f0a1"
@@ -26,9 +26,15 @@ def cluster(settings: dict[str, dict[str, Any]], agents: str = "x") -> dict[str,
     return {name: preflight.node("agent" if name in agents else "server", given) for name, given in settings.items()}
 
 
+def cluster_faults(nodes: dict[str, preflight.Node]) -> list[str]:
+    """Faults of all settings, put together as vars/main.yml of the role does."""
+    pairs = [*preflight_cluster.cluster_faults(nodes), *preflight_joining.joining_faults(nodes)]
+    return preflight.told(pairs, nodes)
+
+
 def faults(**settings: object) -> list[str]:
     """Faults of a cluster of one server with these settings."""
-    return preflight_cluster.cluster_faults(cluster({"a": settings}))
+    return cluster_faults(cluster({"a": settings}))
 
 
 GOOD: dict[str, list[Any]] = {
@@ -80,7 +86,8 @@ GOOD: dict[str, list[Any]] = {
 
 
 def test_every_setting_has_good_values_here() -> None:
-    assert set(GOOD) | {"k3s_datastore_certfile", "k3s_datastore_keyfile"} == set(preflight_cluster.CHECKS)
+    checked = {*preflight_cluster.CHECKS, *preflight_joining.CHECKS}
+    assert set(GOOD) | {"k3s_datastore_certfile", "k3s_datastore_keyfile"} == checked
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in GOOD.items() for value in values])
@@ -388,8 +395,8 @@ def test_what_cannot_be_worked_out_is_told_by_its_name() -> None:
             raise ValueError("'vault_token' is undefined")
 
     assert faults(k3s_token=Undefined(), k3s_config={"node-label": [Undefined()]}) == [
-        "k3s_token: cannot be worked out: 'vault_token' is undefined",
         "k3s_config: cannot be worked out: 'vault_token' is undefined",
+        "k3s_token: cannot be worked out: 'vault_token' is undefined",
     ]
 
 
@@ -422,9 +429,9 @@ def test_kube_vip_needs_an_ip_to_announce() -> None:
 def test_a_fault_of_all_hosts_is_told_once_and_one_of_some_with_their_names() -> None:
     bad = {"k3s_version": "1.35"}
     fault = "k3s_version: '1.35' is no release; write one such as v1.35.6+k3s1"
-    assert preflight_cluster.cluster_faults(cluster({"a": bad, "b": bad, "x": bad})) == [fault]
-    assert preflight_cluster.cluster_faults(cluster({"a": bad, "b": {}, "x": bad})) == [f"hosts a, x: {fault}"]
-    assert preflight_cluster.cluster_faults(cluster({"a": {}, "b": {}, "x": bad})) == [f"host x: {fault}"]
+    assert cluster_faults(cluster({"a": bad, "b": bad, "x": bad})) == [fault]
+    assert cluster_faults(cluster({"a": bad, "b": {}, "x": bad})) == [f"hosts a, x: {fault}"]
+    assert cluster_faults(cluster({"a": {}, "b": {}, "x": bad})) == [f"host x: {fault}"]
 
 
 def test_what_must_be_the_same_on_all_is_told_without_its_value() -> None:
@@ -437,21 +444,21 @@ def test_what_must_be_the_same_on_all_is_told_without_its_value() -> None:
         },
         agents="xy",
     )
-    assert preflight_cluster.cluster_faults(nodes) == [
+    assert cluster_faults(nodes) == [
+        "k3s_node_config.cluster-domain: differs between a and b; write the same for all servers",
         "k3s_token: differs between a and x; write the same for all hosts",
         "k3s_datastore_endpoint: differs between a and b; write the same for all servers",
-        "k3s_node_config.cluster-domain: differs between a and b; write the same for all servers",
     ]
 
 
 def test_cluster_init_is_for_one_server_without_a_datastore() -> None:
     init = {"k3s_server_config": {"cluster-init": True}}
-    assert preflight_cluster.cluster_faults(cluster({"a": init, "x": init})) == []
-    assert preflight_cluster.cluster_faults(cluster({"a": init, "b": init, "c": init})) == [
+    assert cluster_faults(cluster({"a": init, "x": init})) == []
+    assert cluster_faults(cluster({"a": init, "b": init, "c": init})) == [
         "k3s_server_config.cluster-init: is set by the role itself;"
         " leave it out: several servers get it by themselves, a single one may have it in k3s_server_config"
     ]
-    assert preflight_cluster.cluster_faults(cluster({"a": init | {"k3s_datastore_endpoint": "mysql://"}})) == [
+    assert cluster_faults(cluster({"a": init | {"k3s_datastore_endpoint": "mysql://"}})) == [
         "k3s_server_config.cluster-init: cannot go with k3s_datastore_endpoint; write only one of them"
     ]
 
@@ -459,7 +466,7 @@ def test_cluster_init_is_for_one_server_without_a_datastore() -> None:
 def network_faults(server: dict[str, Any], **hosts: dict[str, Any]) -> list[str]:
     """Faults of the networks of a cluster whose hosts have these configs."""
     configs = {"a": {"k3s_server_config": server}} | {name: {"k3s_node_config": host} for name, host in hosts.items()}
-    return preflight_network.network_faults(cluster(configs))
+    return preflight.told(preflight_network.network_faults(cluster(configs)))
 
 
 IPV6 = {"cluster-cidr": "2001:db8:42::/56", "service-cidr": "2001:db8:43::/112"}
@@ -563,28 +570,30 @@ def test_a_path_that_no_system_takes_is_no_file(path: str) -> None:
 
 FLAGS = st.sampled_from(["cluster-cidr", "service-cidr", "cluster-dns", "node-ip", "disable+", "cluster-init", "token"])
 SETTINGS = st.dictionaries(
-    st.sampled_from([*preflight_cluster.CHECKS]), st.dictionaries(FLAGS | st.text(), VALUES) | VALUES, max_size=6
+    st.sampled_from([*preflight_cluster.CHECKS, *preflight_joining.CHECKS]),
+    st.dictionaries(FLAGS | st.text(), VALUES) | VALUES,
+    max_size=6,
 )
 
 
-@FREE
+@settings(FREE, max_examples=50)
 @given(SETTINGS, SETTINGS)
 def test_nothing_that_yaml_can_say_breaks_preflight_of_the_cluster(one: dict[str, Any], other: dict[str, Any]) -> None:
     nodes = cluster({"a": one, "b": other, "x": other})
-    assert are_lines(preflight_cluster.cluster_faults(nodes))
-    assert are_lines(preflight_network.network_faults(nodes))
+    assert are_lines(cluster_faults(nodes))
+    assert are_lines(preflight.told(preflight_network.network_faults(nodes), nodes))
     assert are_lines(preflight_versions.version_faults(nodes))
     assert are_lines(preflight.inventory_faults({"k3s_servers": ["a", "b"]}, nodes))
 
 
-@FREE
+@settings(FREE, max_examples=50)
 @given(SETTINGS)
-def test_nothing_that_yaml_can_say_breaks_preflight_of_the_hosts(settings: dict[str, Any]) -> None:
-    assert are_lines(preflight_hosts.host_faults(hosts({"a": asked(**settings), "x": asked(**settings)}), LIMITS))
+def test_nothing_that_yaml_can_say_breaks_preflight_of_the_hosts(said: dict[str, Any]) -> None:
+    assert are_lines(host_faults({"a": asked(**said), "x": asked(**said)}))
 
 
 @FREE
 @given(VALUES)
 def test_no_setting_breaks_its_check(value: object) -> None:
-    for name in preflight_cluster.CHECKS:
+    for name in [*preflight_cluster.CHECKS, *preflight_joining.CHECKS]:
         assert are_lines(faults(**{name: value}))

@@ -5,8 +5,8 @@ that somebody has set for it), those of them that are ``broken`` (name → why),
 ``origin`` (key of the config → variable it is from), and the ``limits`` that somebody has set for it. A host that this
 run has asked also has Ansible's ``answer``, the ``facts`` that came of it, and ``look``, what preflight_look answered.
 
-The other filters return a list of faults: one string each, ``where: what is wrong; what to write instead``. An empty
-list means that nothing is wrong. No filter raises on bad input and none changes anything.
+A fault is a string, ``where: what is wrong; what to write instead``. An empty list means that nothing is wrong. No
+filter raises on bad input and none changes anything.
 """
 
 from __future__ import annotations
@@ -95,6 +95,24 @@ def nodes(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[st
     return {name: node(role, hostvars[name]) for name, role in roles.items()}
 
 
+def told(faults: Sequence[Sequence[str]], all_hosts: Sequence[str] | Mapping[str, Node] = ()) -> list[str]:
+    """Make one line of what several hosts share.
+
+    Args:
+        faults: Pairs of a host, or none, and a fault.
+        all_hosts: Whose common faults need no names of hosts in front; those of settings, not those of machines.
+    """
+    hosts: dict[str, list[str]] = {}
+    for host, fault in faults:
+        hosts.setdefault(fault, []).append(host)
+    return [
+        fault
+        if not names[0] or len(names) == len(all_hosts)
+        else f"host{'s' * (len(names) > 1)} {', '.join(names)}: {fault}"
+        for fault, names in hosts.items()
+    ]
+
+
 def inventory_faults(groups: Mapping[str, Sequence[str]], known: Mapping[str, Node]) -> list[str]:
     """Faults of the inventory's ``groups`` (name → hosts): which hosts become which kind of node."""
     return list(_inventory(groups, known))
@@ -139,6 +157,7 @@ class FilterModule:
         """Name → filter."""
         return {
             "preflight_nodes": nodes,
+            "preflight_told": told,
             "preflight_inventory_faults": inventory_faults,
             "preflight_image_faults": image_faults,
         }

@@ -1,8 +1,8 @@
-"""What can be wrong with the settings of the cluster, in words that help; no message holds a part of a secret.
+"""What can be wrong with what K3s is and how it is set, in words that help; no message holds a part of a secret.
 
-Every filter takes what ``preflight_nodes`` knows of the hosts, and returns a list of faults: one string each,
-``where: what is wrong; what to write instead``. An empty list means that nothing is wrong. No filter raises on bad
-input and none changes anything. A fault that only some of the hosts have begins with their names.
+Every filter takes what ``preflight_nodes`` knows of the hosts, and returns pairs of a host, or none, and a fault of it:
+``where: what is wrong; what to write instead``. No pair means that nothing is wrong. No filter raises on bad input and
+none changes anything.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 Node = Mapping[str, Any]
+Told = tuple[str, str]
 Check = Callable[[str, Any], Iterator[str]]
 
 VERSION = re.compile(r"v\d+\.\d+\.\d+\S*\+\S+")
@@ -48,30 +48,6 @@ CRITICAL_FLAGS = (
     "flannel-ipv6-masq", "secrets-encryption", "secrets-encryption-provider", "service-cidr",
 )  # fmt: skip
 
-TOKEN_CHARACTERS = 16
-TOKEN_ADVICE = "write a random one (openssl rand -hex 32), or leave it empty: K3s then makes one"
-# What K3s itself writes into its token file, and what `k3s token` makes for agents alone: https://docs.k3s.io/cli/token
-WHOLE_TOKEN = re.compile(r"K10[0-9a-f]{64}::[^:]+:(?P<secret>.+)")
-BOOTSTRAP_TOKEN = re.compile(r"[a-z0-9]{6}\.[a-z0-9]{16}")
-# Words that examples are made of, longer ones first: a shorter one would leave the rest of them.
-FILLER = re.compile(
-    r"placeholder|0123456789|1234567890|kubernetes|123456789|something|12345678|dedeuper|password|"
-    r"1234567|another|cluster|default|example|rancher|replace|123456|better|change|insert|passwd|"
-    r"phrase|please|qwerty|random|sample|secret|secure|server|shared|string|strong|12345|admin|"
-    r"agent|dummy|super|token|value|1234|demo|fill|here|join|long|node|pass|real|root|safe|"
-    r"some|test|text|that|this|todo|very|with|word|your|123|abc|bar|baz|big|foo|k3s|k8s|key|"
-    r"new|set|the|use|xyz|you|me|my|of|to"
-)
-# What must be left of a token without them, and how many different characters.
-LEAST_LEFT = 8
-LEAST_DIFFERENT = 6
-
-# The datastores of K3s: https://docs.k3s.io/datastore
-SCHEMES = ("postgres", "postgresql", "mysql", "http", "https", "nats")
-HOST = re.compile(
-    r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*", re.IGNORECASE
-)
-INTERFACE = re.compile(r"[^\s/]{1,15}")
 CHECKSUM = re.compile(r"[0-9a-f]{64}")
 ARCHITECTURES = ("amd64", "arm64", "arm")
 REGISTRY_KEYS = {"mirrors": ("endpoint", "rewrite"), "configs": ("auth", "tls")}
@@ -137,55 +113,6 @@ def as_list(value: object) -> Sequence[object]:
     return value if isinstance(value, Sequence) and is_list(value) else [value]
 
 
-def token(where: str, value: object) -> Iterator[str]:
-    """Faults of the secret that nodes join with; what it is never shows."""
-    if not isinstance(value, str):
-        yield f"{where}: is {kind(value)}, not a text; put it in quotes"
-    elif value:
-        whole = WHOLE_TOKEN.fullmatch(value)
-        if fault := _token_fault(value, whole["secret"] if whole else value):
-            yield f"{where}: {fault}"
-
-
-def _token_fault(value: str, secret: str) -> str | None:
-    if not secret.isprintable() or any(char.isspace() for char in value):
-        return f"holds white space or a control character; {TOKEN_ADVICE}"
-    if value.startswith("K10") and secret == value:
-        return "begins as a whole token of K3s and is none; write all of a server's /var/lib/rancher/k3s/server/token"
-    if BOOTSTRAP_TOKEN.fullmatch(value):
-        return f"is a bootstrap token, which only agents can join with; {TOKEN_ADVICE}"
-    if is_placeholder(secret):
-        return f"is a placeholder that anybody can guess; {TOKEN_ADVICE}"
-    if len(secret) < TOKEN_CHARACTERS:
-        return f"has fewer than {TOKEN_CHARACTERS} characters; {TOKEN_ADVICE}"
-    return None
-
-
-def is_placeholder(secret: str) -> bool:
-    """Whether a secret is made of words that only stand for one."""
-    left = len(FILLER.sub("", re.sub(r"[^a-z0-9]", "", secret.lower())))
-    if re.fullmatch(r"<.*>|.*(\{\{|\$\{).*", secret) or len(set(secret)) < LEAST_DIFFERENT:
-        return True
-    # What is short and no word of the list is only short.
-    return left < LEAST_LEFT and left < len(secret) / 2
-
-
-def datastore(where: str, value: object) -> Iterator[str]:
-    """Faults of a datastore's address; the password in it never shows."""
-    if not isinstance(value, str):
-        yield f"{where}: is {kind(value)}, not a text; put it in quotes"
-        return
-    schemes = {part.partition("://")[0] if "://" in part else "" for part in value.split(",")}
-    if value.startswith(("http://", "https://")) and not schemes <= {"http", "https"}:
-        yield f"{where}: has members of etcd without http:// or https://; write each as https://etcd1.example.com:2379"
-    elif value and value.partition("://")[0] not in SCHEMES:
-        yield f"{where}: names no datastore of K3s; begin it with one of {', '.join(f'{name}://' for name in SCHEMES)}"
-    elif any(char.isspace() for char in value):
-        yield f"{where}: holds white space; write it without, or as %20"
-    elif value.startswith("mysql://") and "@" in value and not re.search(r"@(tcp|tcp6|unix)?\(", value):
-        yield f"{where}: has a host that MySQL's driver does not read; write mysql://user:password@tcp(host:3306)/database"
-
-
 def there(path: object, test: Callable[[Path], bool]) -> bool:
     """Whether ``path`` is one on the controller that passes ``test``."""
     try:
@@ -216,26 +143,6 @@ def files(where: str, paths: object) -> Iterator[str]:
     for path in paths:
         if not there(path, Path.is_file):
             yield f"{where}: {shown(path)} is no file on the controller"
-
-
-def address(where: str, value: object) -> Iterator[str]:
-    """Faults of a host name or address without anything around it, or of none."""
-    if not isinstance(value, str) or (value and not is_ip(value) and not HOST.fullmatch(value)):
-        yield f"{where}: {value!r} is no address; write a host name or an IP alone, without scheme, port and brackets"
-
-
-def is_ip(value: object) -> bool:
-    """Whether ``value`` is an IP address."""
-    try:
-        return isinstance(value, str) and bool(ip_address(value))
-    except ValueError:
-        return False
-
-
-def interface(where: str, value: object) -> Iterator[str]:
-    """Faults of the name of a network interface, or of none."""
-    if not isinstance(value, str) or (value and not INTERFACE.fullmatch(value)):
-        yield f"{where}: {value!r} is no network interface; write a name such as eth0"
 
 
 def checksums(where: str, given: object) -> Iterator[str]:
@@ -341,11 +248,7 @@ CHECKS: dict[str, Check] = {
     "k3s_registries": registries,
     "k3s_environment": environment,
     "k3s_manifests": files,
-    "k3s_token": token,
-    "k3s_datastore_endpoint": datastore,
     **dict.fromkeys(("k3s_datastore_cafile", "k3s_datastore_certfile", "k3s_datastore_keyfile"), file),
-    "k3s_registration_address": address,
-    "k3s_kube_vip_interface": interface,
     "k3s_kube_vip_image": pattern(r"\S+", "ghcr.io/kube-vip/kube-vip:v1.0.0"),
     "k3s_cluster_name": pattern(r"[^\s/]+", "greeter-fleet"),
     "k3s_kubeconfig": pattern(r"[^\n]+", "~/fleet.yaml"),
@@ -354,73 +257,42 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def setting_faults(settings: Mapping[str, Any]) -> list[str]:
-    """Faults of one host's settings (variable → value), each by itself and those that need each other."""
-    faults = [fault for name, check in CHECKS.items() if name in settings for fault in check(name, settings[name])]
-    certificate, key = (settings.get(f"k3s_datastore_{name}file") for name in ("cert", "key"))
-    if bool(certificate) != bool(key):
-        missing = "key" if certificate else "cert"
-        faults.append(f"k3s_datastore_{missing}file: is missing; certificate and key need each other")
-    tls = [name for name in ("cafile", "certfile", "keyfile") if settings.get(f"k3s_datastore_{name}")]
-    if tls and not settings.get("k3s_datastore_endpoint"):
-        faults.append(
-            f"k3s_datastore_{tls[0]}: is for k3s_datastore_endpoint, which is empty; set that, or leave this out"
-        )
-    if settings.get("k3s_kube_vip_interface") and not is_ip(settings.get("k3s_registration_address")):
-        faults.append(
-            "k3s_kube_vip_interface: needs k3s_registration_address to be an IP; write one there that no host has"
-        )
-    return faults
+def cluster_faults(nodes: Mapping[str, Node]) -> list[Told]:
+    """Faults of all hosts' settings, and of flags that must be the same on several."""
+    return [*_faults(nodes), *_different_flags(nodes), *_cluster_init(nodes)]
 
 
-def cluster_faults(nodes: Mapping[str, Node]) -> list[str]:
-    """Faults of all hosts' settings, and of those that must be the same on several."""
-    hosts: dict[str, list[str]] = {}
+def _faults(nodes: Mapping[str, Node]) -> Iterator[Told]:
     for name, node in nodes.items():
-        broken = [
-            f"{setting}: cannot be worked out: {why}" for setting, why in node["broken"].items() if setting in CHECKS
-        ]
-        for fault in [*broken, *setting_faults(node["settings"])]:
-            hosts.setdefault(fault, []).append(name)
-    faults = [fault if len(names) == len(nodes) else f"{told(names)}: {fault}" for fault, names in hosts.items()]
-    return [*faults, *_different(nodes), *_cluster_init(nodes)]
+        for setting, check in CHECKS.items():
+            if setting in node["broken"]:
+                yield name, f"{setting}: cannot be worked out: {node['broken'][setting]}"
+            elif setting in node["settings"]:
+                yield from ((name, fault) for fault in check(setting, node["settings"][setting]))
 
 
-def told(names: Sequence[str]) -> str:
-    """Name hosts at the begin of a fault."""
-    return f"host{'s' * (len(names) > 1)} {', '.join(names)}"
-
-
-def _different(nodes: Mapping[str, Node]) -> Iterator[str]:
+def _different_flags(nodes: Mapping[str, Node]) -> Iterator[Told]:
     servers = {name: node for name, node in nodes.items() if node["role"] == "server"}
-    given = {name: value for name, node in nodes.items() if (value := node["settings"].get("k3s_token"))}
-    yield from _differs("k3s_token", given, "hosts")
-    endpoints = {name: node["settings"].get("k3s_datastore_endpoint") or "" for name, node in servers.items()}
-    yield from _differs("k3s_datastore_endpoint", endpoints, "servers")
     for flag in CRITICAL_FLAGS:
-        origin = next((node["origin"][flag] for node in servers.values() if flag in node["origin"]), "")
         values = {name: node["config"].get(flag) for name, node in servers.items()}
-        yield from _differs(f"{origin}.{flag}", values, "servers")
+        first = next(iter(values), "")
+        if other := next((name for name, value in values.items() if value != values[first]), None):
+            origin = next(node["origin"][flag] for node in servers.values() if flag in node["origin"])
+            yield "", f"{origin}.{flag}: differs between {first} and {other}; write the same for all servers"
 
 
-def _differs(where: str, values: Mapping[str, object], whose: str) -> Iterator[str]:
-    first = next(iter(values), "")
-    if other := next((name for name, value in values.items() if value != values[first]), None):
-        yield f"{where}: differs between {first} and {other}; write the same for all {whose}"
-
-
-def _cluster_init(nodes: Mapping[str, Node]) -> Iterator[str]:
+def _cluster_init(nodes: Mapping[str, Node]) -> Iterator[Told]:
     servers = [node for node in nodes.values() if node["role"] == "server"]
     if any(node["origin"].get("cluster-init") == "k3s_server_config" for node in servers):
         if len(servers) > 1:
-            yield f"k3s_server_config.cluster-init: is set by the role itself; {OWN_FLAGS['cluster-init']}"
+            yield "", f"k3s_server_config.cluster-init: is set by the role itself; {OWN_FLAGS['cluster-init']}"
         elif servers[0]["settings"].get("k3s_datastore_endpoint"):
-            yield "k3s_server_config.cluster-init: cannot go with k3s_datastore_endpoint; write only one of them"
+            yield "", "k3s_server_config.cluster-init: cannot go with k3s_datastore_endpoint; write only one of them"
 
 
 class FilterModule:
     """The filters under the names that playbooks use."""
 
-    def filters(self) -> dict[str, Callable[..., list[str]]]:
+    def filters(self) -> dict[str, Callable[..., list[Told]]]:
         """Name → filter."""
         return {"preflight_cluster_faults": cluster_faults}

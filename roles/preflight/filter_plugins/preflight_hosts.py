@@ -1,18 +1,19 @@
 """What can be wrong with the hosts that were asked, in words that help.
 
-Every filter takes what ``preflight_nodes`` knows of the hosts, and returns a list of faults: one string each,
-``host name: what is wrong; what to do instead``. An empty list means that nothing is wrong. No filter raises on bad
-input and none changes anything.
+Every filter takes what ``preflight_nodes`` knows of the hosts, and returns pairs of a host, or none, and a fault of it:
+what is wrong; what to do instead. No pair means that nothing is wrong. No filter raises on bad input and
+none changes anything.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 Node = Mapping[str, Any]
+Told = tuple[str, str]
 
 SERVICE_MANAGERS = ("systemd", "openrc")
 # Architecture, as Ansible calls it → that of K3s' files, and the name of its binary: https://github.com/k3s-io/k3s/releases
@@ -51,7 +52,7 @@ def node_name(node: Node) -> str | None:
 def ports(node: Node, etcd: bool) -> dict[int, str]:
     """The ports that K3s will need on a host → what for."""
     needed = {KUBELET_PORT: "the kubelet"}
-    if "traefik" not in listed(node["config"].get("disable")):
+    if not {"traefik", "servicelb"} & set(listed(node["config"].get("disable"))):
         needed |= dict.fromkeys(INGRESS_PORTS, "the customers' ingress")
     if node["role"] == "server":
         if node["config"].get("https-listen-port", API_PORT) == API_PORT:
@@ -59,11 +60,6 @@ def ports(node: Node, etcd: bool) -> dict[int, str]:
         if etcd:
             needed |= dict.fromkeys(ETCD_PORTS, "etcd")
     return needed
-
-
-def told(names: Sequence[str]) -> str:
-    """Name hosts at the begin of a fault."""
-    return f"host{'s' * (len(names) > 1)} {', '.join(names)}"
 
 
 def _unusable(answer: Mapping[str, Any]) -> str:
@@ -162,7 +158,7 @@ def _host(node: Node, defaults: Mapping[str, object], etcd: bool) -> Iterator[st
         yield f"cannot be looked at; {node['look'].get('msg', 'it did not answer')}"
 
 
-def _twins(nodes: Mapping[str, Node]) -> Iterator[str]:
+def _twins(nodes: Mapping[str, Node]) -> Iterator[Told]:
     machines: dict[tuple[str, str], list[str]] = {}
     names: dict[str, list[str]] = {}
     identities: dict[str, list[str]] = {}
@@ -175,23 +171,28 @@ def _twins(nodes: Mapping[str, Node]) -> Iterator[str]:
             names.setdefault(name, []).append(host)
     same = [hosts for hosts in machines.values() if len(hosts) > 1]
     for hosts in same:
-        yield f"{told(hosts)}: are one and the same machine; name it once in the inventory"
+        yield from _of(hosts, "are one and the same machine; name it once in the inventory")
     for name, hosts in names.items():
         if len(hosts) > 1 and hosts not in same:
-            yield (
-                f"{told(hosts)}: all would be the node {name}; give each a host name of its own,"
-                " or node-name in its k3s_node_config"
+            yield from _of(
+                hosts,
+                f"all would be the node {name}; give each a host name of its own, or node-name in its k3s_node_config",
             )
     for hosts in identities.values():
         if len(hosts) > 1 and hosts not in same:
             # systemd makes the hardware addresses of flannel's interfaces from it.
-            yield (
-                f"{told(hosts)}: have the same machine-id, as copies of one disk do, and their pods would"
-                " not reach each other; empty /etc/machine-id on all but one, and boot them again"
+            yield from _of(
+                hosts,
+                "have the same machine-id, as copies of one disk do, and their pods would not reach each other;"
+                " empty /etc/machine-id on all but one, and boot them again",
             )
 
 
-def host_faults(nodes: Mapping[str, Node], defaults: Mapping[str, object]) -> list[str]:
+def _of(hosts: list[str], fault: str) -> Iterator[Told]:
+    yield from ((host, fault) for host in hosts)
+
+
+def host_faults(nodes: Mapping[str, Node], defaults: Mapping[str, object]) -> list[Told]:
     """Faults of those of the hosts that were asked.
 
     Args:
@@ -201,16 +202,14 @@ def host_faults(nodes: Mapping[str, Node], defaults: Mapping[str, object]) -> li
     servers = [node for node in nodes.values() if node["role"] == "server"]
     external = any(node["settings"].get("k3s_datastore_endpoint") for node in servers)
     etcd = not external and (len(servers) > 1 or any(node["config"].get("cluster-init") for node in servers))
-    hosts: dict[str, list[str]] = {}
-    for name, node in nodes.items():
-        for fault in _host(node, defaults, etcd) if "answer" in node else ():
-            hosts.setdefault(fault, []).append(name)
-    return [*(f"{told(names)}: {fault}" for fault, names in hosts.items()), *_twins(nodes)]
+    asked = {name: node for name, node in nodes.items() if "answer" in node}
+    faults = [(name, fault) for name, node in asked.items() for fault in _host(node, defaults, etcd)]
+    return [*faults, *_twins(nodes)]
 
 
 class FilterModule:
     """The filters under the names that playbooks use."""
 
-    def filters(self) -> dict[str, Callable[..., list[str]]]:
+    def filters(self) -> dict[str, Callable[..., list[Told]]]:
         """Name → filter."""
         return {"preflight_host_faults": host_faults}

@@ -1,17 +1,18 @@
 """What can be wrong with the cluster's networks, in words that help.
 
-Every filter takes what ``preflight_nodes`` knows of the hosts, and returns a list of faults: one string each,
-``where: what is wrong; what to write instead``. An empty list means that nothing is wrong. No filter raises on bad
-input and none changes anything. A fault that only some of the hosts have begins with their names.
+Every filter takes what ``preflight_nodes`` knows of the hosts, and returns pairs of a host, or none, and a fault of it:
+``where: what is wrong; what to write instead``. No pair means that nothing is wrong. No filter raises on bad input and
+none changes anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 Node = Mapping[str, Any]
+Told = tuple[str, str]
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
@@ -136,24 +137,18 @@ def node_faults(node: Node, server: Node) -> list[str]:
     return faults
 
 
-def network_faults(nodes: Mapping[str, Node]) -> list[str]:
+def network_faults(nodes: Mapping[str, Node]) -> list[Told]:
     """Faults of all nodes' networks and addresses."""
-    return list(_network_faults(nodes))
-
-
-def _network_faults(nodes: Mapping[str, Node]) -> Iterator[str]:
     servers = [node for node in nodes.values() if node["role"] == "server"]
-    yield from dict.fromkeys(fault for server in servers for fault in server_faults(server))
-    hosts: dict[str, list[str]] = {}
-    for name, node in nodes.items() if servers else ():
-        for fault in node_faults(node, servers[0]):
-            hosts.setdefault(fault, []).append(name)
-    yield from (f"host{'s' * (len(names) > 1)} {', '.join(names)}: {fault}" for fault, names in hosts.items())
+    faults = [("", fault) for server in servers for fault in server_faults(server)]
+    return list(dict.fromkeys(faults)) + [
+        (name, fault) for name, node in nodes.items() if servers for fault in node_faults(node, servers[0])
+    ]
 
 
 class FilterModule:
     """The filters under the names that playbooks use."""
 
-    def filters(self) -> dict[str, Callable[..., list[str]]]:
+    def filters(self) -> dict[str, Callable[..., list[Told]]]:
         """Name → filter."""
         return {"preflight_network_faults": network_faults}
