@@ -19,7 +19,6 @@ k3s_cluster:
     ansible_become: false
     k3s_version: v1.35.6+k3s1
     k3s_token: my-super-secret-token-zq9
-    k3s_registration_address: https://k3s.example.com:6443
   children:
     k3s_servers:
       vars: {ansible_connection: local, ansible_python_interpreter: "{{ ansible_playbook_python }}"}
@@ -30,7 +29,11 @@ k3s_cluster:
       hosts:
         three: {ansible_host: 127.0.0.1, ansible_port: 1, k3s_version: v1.36.0+k3s1}
 """
-CUSTOMERS = "customers: {a: {greeting: 42}}"
+# What the command line gives wins over the project's own group_vars.
+GIVEN = """
+k3s_registration_address: https://k3s.example.com:6443
+customers: {a: {greeting: 42}}
+"""
 
 FAULTS = [
     "inventory: the group k3s_servers has 2 hosts; embedded etcd wants an odd number: use 1 or 3,"
@@ -54,7 +57,7 @@ def refused(ansible: Run, tmp_path_factory: pytest.TempPathFactory) -> Completed
     """A run of ``site.yml`` where everything is wrong at once."""
     folder = tmp_path_factory.mktemp("faults")
     (folder / "hosts.yml").write_text(INVENTORY)
-    (folder / "customers.yml").write_text(CUSTOMERS)
+    (folder / "given.yml").write_text(GIVEN)
     with socket.socket() as kubelet:
         # Where somebody else has it already, it is taken too.
         with suppress(OSError):
@@ -62,7 +65,7 @@ def refused(ansible: Run, tmp_path_factory: pytest.TempPathFactory) -> Completed
             kubelet.listen()
         return ansible(
             "ansible-playbook", "playbooks/site.yml", "-vvv", "-i", str(folder / "hosts.yml"), "-e",
-            f"@{folder / 'customers.yml'}",
+            f"@{folder / 'given.yml'}",
         )  # fmt: skip
 
 
