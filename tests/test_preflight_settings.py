@@ -132,7 +132,7 @@ WRONG: list[tuple[str, Any, str]] = [
     (
         "k3s_artifact_dir",
         "/nowhere",
-        "k3s_artifact_dir: /nowhere is no folder on the controller; name one, or leave it empty to download",
+        "k3s_artifact_dir: /nowhere is no folder on the controller; name one, or leave it out",
     ),
     (
         "k3s_config",
@@ -256,7 +256,17 @@ WRONG: list[tuple[str, Any, str]] = [
         "k3s_environment.K3S_TOKEN: is set by the role itself; write k3s_token",
     ),
     ("k3s_manifests", "a.yaml", "k3s_manifests: is a text; write a list of files"),
-    ("k3s_manifests", ["/nowhere.yaml"], "k3s_manifests: /nowhere.yaml is no file on the controller"),
+    (
+        "k3s_manifests",
+        ["/nowhere.yaml"],
+        "k3s_manifests: /nowhere.yaml is no file on the controller; name one, or leave it out",
+    ),
+    ("k3s_manifests", ["README.md"], "k3s_manifests: README.md is a relative path; write it from / on"),
+    (
+        "k3s_artifact_dir",
+        "roles",
+        "k3s_artifact_dir: roles is a relative path; write it from / on",
+    ),
     ("k3s_token", 12345678901234567890, "k3s_token: is a number, not a text; put it in quotes"),
     ("k3s_token", "Xo7q9Kp2", f"k3s_token: has fewer than 16 characters; {NO_TOKEN}"),
     ("k3s_token", f"{RANDOM}\n", f"k3s_token: holds white space or a control character; {NO_TOKEN}"),
@@ -417,7 +427,7 @@ def test_tls_files_need_a_datastore_and_must_be_there() -> None:
         "k3s_datastore_cafile: is for k3s_datastore_endpoint, which is empty; set that, or leave this out"
     ]
     assert faults(k3s_datastore_cafile="/nowhere.pem", k3s_datastore_endpoint="https://etcd:2379") == [
-        "k3s_datastore_cafile: /nowhere.pem is no file on the controller"
+        "k3s_datastore_cafile: /nowhere.pem is no file on the controller; name one, or leave it out"
     ]
 
 
@@ -562,7 +572,7 @@ def test_agents_are_held_against_the_networks_of_the_servers() -> None:
     ]
 
 
-@pytest.mark.parametrize("path", ["x" * 5000, "a\0b", "~nobody-of-that-name/a"])
+@pytest.mark.parametrize("path", ["/" + "x" * 5000, "/a\0b", "~nobody-of-that-name/a", "a"])
 def test_a_path_that_no_system_takes_is_no_file(path: str) -> None:
     for setting, value in ("k3s_manifests", [path]), ("k3s_artifact_dir", path), ("k3s_datastore_cafile", path):
         assert len(faults(**{setting: value}, k3s_datastore_endpoint="mysql://")) == 1

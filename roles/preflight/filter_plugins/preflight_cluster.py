@@ -113,26 +113,30 @@ def as_list(value: object) -> Sequence[object]:
     return value if isinstance(value, Sequence) and is_list(value) else [value]
 
 
-def there(path: object, test: Callable[[Path], bool]) -> bool:
-    """Whether ``path`` is one on the controller that passes ``test``."""
+def path_fault(path: object, test: Callable[[Path], bool], what: str) -> str | None:
+    """Say what keeps ``path`` from being one on the controller that passes ``test``."""
+    if not isinstance(path, str):
+        return f"is {kind(path)}; write the path of a {what} on the controller"
+    # Ansible looks for it in the playbook's folder or in the one it was started from, depending on the task.
+    if not path.startswith(("/", "~")):
+        return f"{shown(path)} is a relative path; write it from / on"
     try:
-        return isinstance(path, str) and test(Path(path).expanduser())
+        good = test(Path(path).expanduser())
     except (OSError, ValueError, RuntimeError):
-        return False
+        good = False
+    return None if good else f"{shown(path)} is no {what} on the controller; name one, or leave it out"
 
 
 def file(where: str, path: object) -> Iterator[str]:
     """Faults of the path of a file on the controller, or of none."""
-    if not isinstance(path, str):
-        yield f"{where}: is {kind(path)}; write the path of a file on the controller"
-    elif path and not there(path, Path.is_file):
-        yield f"{where}: {shown(path)} is no file on the controller"
+    if path != "" and (fault := path_fault(path, Path.is_file, "file")):
+        yield f"{where}: {fault}"
 
 
 def folder(where: str, path: object) -> Iterator[str]:
     """Faults of the folder with the artifacts, or of none."""
-    if path and not there(path, Path.is_dir):
-        yield f"{where}: {shown(path)} is no folder on the controller; name one, or leave it empty to download"
+    if path and (fault := path_fault(path, Path.is_dir, "folder")):
+        yield f"{where}: {fault}"
 
 
 def files(where: str, paths: object) -> Iterator[str]:
@@ -140,9 +144,7 @@ def files(where: str, paths: object) -> Iterator[str]:
     if not isinstance(paths, Sequence) or not is_list(paths):
         yield f"{where}: is {kind(paths)}; write a list of files"
         return
-    for path in paths:
-        if not there(path, Path.is_file):
-            yield f"{where}: {shown(path)} is no file on the controller"
+    yield from (f"{where}: {fault}" for path in paths if (fault := path_fault(path, Path.is_file, "file")))
 
 
 def checksums(where: str, given: object) -> Iterator[str]:
