@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import customers as role
-import preflight
+import preflight_cluster
 import preflight_customers
 import preflight_fleet
+import preflight_joining
 import preflight_objects
 import preflight_pods
 import preflight_tls
@@ -30,7 +31,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-MODULES = (preflight, preflight_customers, preflight_fleet, preflight_objects, preflight_pods, preflight_tls)
+MODULES = (
+    preflight_cluster,
+    preflight_joining,
+    preflight_customers,
+    preflight_fleet,
+    preflight_objects,
+    preflight_pods,
+    preflight_tls,
+)
 DOMAIN = "example.com"
 
 

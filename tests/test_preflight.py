@@ -1,95 +1,129 @@
-"""Faults of the settings and of the inventory; those of customers are in ``test_broken_customers.py``."""
+"""Faults of the inventory and of the controller, and what is known of a node."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import preflight
 import pytest
 
-GOOD: dict[str, Any] = {
-    "k3s_version": "v1.35.6+k3s1",
-    "k3s_config": {"disable": ["servicelb"]},
-    "k3s_artifact_dir": "",
-    "k3s_manifests": [],
-    "greeter_builder": "podman",
-}
+Groups = dict[str, list[str]]
 
 
-@pytest.fixture(autouse=True)
+def groups(servers: str = "a", agents: str = "", stray: str = "") -> Groups:
+    """An inventory's groups, from the letters of their hosts."""
+    return {
+        "k3s_cluster": sorted({*servers, *agents, *stray}),
+        "k3s_servers": [*servers],
+        "k3s_agents": [*agents],
+    }
+
+
+def inventory_faults(given: Groups, **settings: object) -> list[str]:
+    """Faults of an inventory whose hosts all have the same settings."""
+    hosts = {host for members in given.values() for host in members}
+    return preflight.inventory_faults(given, preflight.nodes(given, dict.fromkeys(hosts, settings)))
+
+
+@pytest.mark.parametrize("servers", ["a", "abc", "abcde"])
+@pytest.mark.parametrize("agents", ["", "x", "xyz"])
+def test_an_odd_number_of_servers_has_no_fault(servers: str, agents: str) -> None:
+    assert inventory_faults(groups(servers, agents)) == []
+
+
+@pytest.mark.parametrize("servers", ["a", "ab", "abcd"])
+def test_any_number_of_servers_has_no_fault_with_a_datastore_of_their_own(servers: str) -> None:
+    endpoint = "postgres://k3s:secret@db.example.com/k3s"
+    assert inventory_faults(groups(servers), k3s_datastore_endpoint=endpoint) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({}, "inventory: the group k3s_servers has no host; put the host that is to run K3s there"),
+        (
+            groups("ab"),
+            "inventory: the group k3s_servers has 2 hosts; embedded etcd wants an odd number: use 1 or 3,"
+            " or set k3s_datastore_endpoint to a datastore outside the cluster",
+        ),
+        (
+            groups("abcd", "x"),
+            "inventory: the group k3s_servers has 4 hosts; embedded etcd wants an odd number: use 3 or 5,"
+            " or set k3s_datastore_endpoint to a datastore outside the cluster",
+        ),
+        (
+            groups("a", "ax"),
+            "inventory: a lies in k3s_servers and in k3s_agents; use only one (a server runs pods too)",
+        ),
+        (
+            groups("a", "", "xy"),
+            "inventory: x, y lie(s) in k3s_cluster itself; use its group k3s_servers or k3s_agents",
+        ),
+        (
+            {"k3s_servers": ["a"]},
+            "inventory: k3s_servers is not a child of k3s_cluster; see inventory/local/hosts.yml",
+        ),
+        (
+            {"k3s_cluster": ["a"], "k3s_servers": ["a"], "k3s_agents": ["b"]},
+            "inventory: k3s_agents is not a child of k3s_cluster; see inventory/local/hosts.yml",
+        ),
+    ],
+)
+def test_a_faulty_inventory_is_told(given: Groups, fault: str) -> None:
+    assert inventory_faults(given) == [fault]
+
+
+def test_an_empty_datastore_is_none() -> None:
+    assert len(inventory_faults(groups("ab"), k3s_datastore_endpoint="")) == 1
+
+
+@pytest.fixture
 def builders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A controller on which podman is installed and docker is not."""
-    podman = tmp_path / "podman"
-    podman.touch(mode=0o755)
+    (tmp_path / "podman").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
 
 
-def test_good_settings_have_no_fault(tmp_path: Path) -> None:
-    assert preflight.setting_faults(GOOD) == []
-    assert preflight.setting_faults(GOOD | {"k3s_artifact_dir": str(tmp_path)}) == []
-
-
+@pytest.mark.usefixtures("builders")
 @pytest.mark.parametrize(
-    ("setting", "value", "fault"),
+    ("builder", "faults"),
     [
-        ("k3s_version", "1.35", "k3s_version: '1.35' is no release; write one such as v1.35.6+k3s1"),
-        ("k3s_version", 1.35, "k3s_version: 1.35 is no release; write one such as v1.35.6+k3s1"),
+        ("podman", []),
+        ("kaniko", ["greeter_builder: 'kaniko' is unknown; write podman or docker"]),
         (
-            "k3s_config",
-            ["disable: traefik"],
-            "k3s_config: is a list; write a mapping of K3s flags, such as {disable: [servicelb]}",
-        ),
-        (
-            "k3s_artifact_dir",
-            "/nowhere",
-            "k3s_artifact_dir: /nowhere is no folder on the controller; name one, or leave it empty to download",
-        ),
-        ("k3s_manifests", "a.yaml", "k3s_manifests: is a text; write a list of files"),
-        ("k3s_manifests", ["/nowhere.yaml"], "k3s_manifests: /nowhere.yaml is no file on the controller"),
-        ("greeter_builder", "kaniko", "greeter_builder: 'kaniko' is unknown; write podman or docker"),
-        (
-            "greeter_builder",
             "docker",
-            "greeter_builder: docker is not installed on the controller; install it, or set the other one",
+            ["greeter_builder: docker is not installed on the controller; install it, or set the other one"],
         ),
     ],
 )
-def test_a_faulty_setting_is_named_with_what_to_write(setting: str, value: object, fault: str) -> None:
-    assert preflight.setting_faults(GOOD | {setting: value}) == [fault]
+def test_a_builder_that_is_not_there_is_told(builder: str, faults: list[str]) -> None:
+    assert preflight.image_faults(builder) == faults
 
 
-@pytest.mark.parametrize(
-    ("groups", "words"),
-    [
-        ({}, "the group k3s_servers has no host"),
-        ({"k3s_cluster": ["a", "b"], "k3s_servers": ["a", "b"]}, "has 2 hosts; this release runs one server"),
-        ({"k3s_cluster": ["a", "b"], "k3s_servers": ["a"], "k3s_agents": ["b"]}, "the group k3s_agents has hosts"),
-        ({"k3s_cluster": ["a", "b"], "k3s_servers": ["a"]}, "b lie(s) in k3s_cluster itself"),
-        ({"k3s_servers": ["a"]}, "k3s_servers is not a child of k3s_cluster"),
-    ],
-)
-def test_a_faulty_inventory_is_told(groups: dict[str, list[str]], words: str) -> None:
-    (fault,) = preflight.inventory_faults(groups)
-    assert words in fault
+def test_the_config_of_a_node_is_merged_as_k3s_merges_its_files() -> None:
+    node = preflight.node(
+        "server",
+        {
+            "k3s_config": {"disable": "servicelb", "node-label": ["a=1"], "debug": True},
+            "k3s_server_config": {"disable+": ["traefik"], "debug": False},
+            "k3s_agent_config": {"debug": "of agents only"},
+            "k3s_node_config": {"node-label+": "b=2,c=3", "node-name": "one"},
+        },
+    )
+    assert node["config"] == {
+        "disable": ["servicelb", "traefik"],
+        "node-label": ["a=1", "b=2", "c=3"],
+        "debug": False,
+        "node-name": "one",
+    }
+    assert node["origin"] == {
+        "disable": "k3s_server_config",
+        "node-label": "k3s_node_config",
+        "debug": "k3s_server_config",
+        "node-name": "k3s_node_config",
+    }
 
 
-def test_a_good_inventory_has_no_fault() -> None:
-    assert preflight.inventory_faults({"k3s_cluster": ["a"], "k3s_servers": ["a"], "k3s_agents": []}) == []
-
-
-@pytest.mark.parametrize(
-    ("facts", "words"),
-    [
-        ({"service_mgr": "openrc", "architecture": "x86_64"}, "host a: runs openrc; use a host whose services systemd"),
-        ({"service_mgr": "systemd", "architecture": "riscv64"}, "host a: K3s has no release for riscv64; use one of"),
-    ],
-)
-def test_a_host_that_cannot_run_k3s_is_told(facts: dict[str, str], words: str) -> None:
-    (fault,) = preflight.host_faults(["a"], {"a": {"_preflight_facts": {}, "ansible_facts": facts}})
-    assert words in fault
-
-
-def test_hosts_that_were_not_asked_have_no_fault() -> None:
-    facts = {"service_mgr": "systemd", "architecture": "aarch64"}
-    assert preflight.host_faults(["a", "b"], {"a": {"_preflight_facts": {}, "ansible_facts": facts}, "b": {}}) == []
+def test_a_host_of_both_groups_is_taken_for_a_server() -> None:
+    known = preflight.nodes(groups("a", "ab", "c"), {"a": {}, "b": {}, "c": {}})
+    assert {name: node["role"] for name, node in known.items()} == {"a": "server", "b": "agent", "c": ""}

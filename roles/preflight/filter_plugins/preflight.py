@@ -1,117 +1,163 @@
-"""What can be wrong with the inventory, the settings and the hosts, in words that help.
+"""What is known of every node, and what can be wrong with the inventory and with the controller, in words that help.
 
-Every filter returns a list of faults: one string each, ``where: what is wrong; what to write instead``. An empty list
-means that nothing is wrong. No filter raises on bad input and none changes anything.
+A node is what ``nodes`` gives of a host: its ``role`` (server, agent, or nothing), its ``settings`` (the k3s_ variables
+that somebody has set for it), those of them that are ``broken`` (name → why), the ``config`` that K3s gets of them and
+``origin`` (key of the config → variable it is from), and the ``limits`` that somebody has set for it. A host that this
+run has asked also has Ansible's ``answer``, the ``facts`` that came of it, and ``look``, what preflight_look answered.
+
+A fault is a string, ``where: what is wrong; what to write instead``. An empty list means that nothing is wrong. No
+filter raises on bad input and none changes anything.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+Node = dict[str, Any]
+
+ROLES = {"k3s_servers": "server", "k3s_agents": "agent"}
+LIMITS = ("preflight_server_memory", "preflight_agent_memory", "preflight_disk", "preflight_clock")
 BUILDERS = ("podman", "docker")
-ARCHITECTURES = ("x86_64", "aarch64", "armv7l")
-VERSION = re.compile(r"v\d+\.\d+\.\d+\S*\+\S+")
 
 
-def kind(value: object) -> str:
-    """Name a value's type as a person who writes YAML would."""
-    names: list[tuple[type | tuple[type, ...], str]] = [
-        (bool, "true or false"),
-        ((int, float), "a number"),
-        (str, "a text"),
-        (date, "a date"),
-        (bytes, "binary data"),
-        (Mapping, "a mapping"),
-        (Sequence, "a list"),
-        (type(None), "empty"),
+def plain(value: object) -> object:
+    """Give a variable's value with everything in it worked out.
+
+    Raises:
+        Exception: whatever Ansible raises of a value that cannot be worked out.
+    """
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [plain(inner) for inner in value]
+    # What stands for a value that cannot be worked out says so as soon as it is used.
+    str(value)
+    return value
+
+
+def as_list(value: object) -> list[Any]:
+    """The parts of a flag that may be given several times: K3s takes a list, or one text with commas."""
+    if isinstance(value, str):
+        return value.split(",")
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def merged(settings: Mapping[str, Any], role: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The config that K3s gets of a host's settings, and the variable each of its keys is from.
+
+    A later file wins over an earlier one, and a key that ends in ``+`` appends:
+    https://docs.k3s.io/installation/configuration#multiple-config-files
+    """
+    config: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for variable in ("k3s_config", f"k3s_{role}_config", "k3s_node_config"):
+        given = settings.get(variable)
+        for key, value in given.items() if isinstance(given, Mapping) else ():
+            name = str(key).removesuffix("+")
+            config[name] = as_list(config.get(name)) + as_list(value) if str(key).endswith("+") else value
+            origin[name] = variable
+    return config, origin
+
+
+def node(role: str, variables: Mapping[str, Any]) -> Node:
+    """What is known of one host, from all of its ``variables``."""
+    settings: dict[str, Any] = {}
+    broken: dict[str, str] = {}
+    for name in [name for name in variables if name.startswith("k3s_")]:
+        try:
+            settings[name] = plain(variables[name])
+        except Exception as error:  # of any plugin that the value may call
+            broken[name] = " ".join(str(error).split())
+    config, origin = merged(settings, role)
+    limits = {name: variables[name] for name in LIMITS if name in variables}
+    known: Node = {
+        "role": role,
+        "settings": settings,
+        "broken": broken,
+        "config": config,
+        "origin": origin,
+        "limits": limits,
+    }
+    if (answer := variables.get("_preflight_facts")) is not None:
+        known["answer"] = answer
+        known["facts"] = variables.get("ansible_facts", {})
+        known["look"] = variables.get("_preflight_look", {})
+    return known
+
+
+def nodes(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Node]:
+    """Every host of the cluster → what is known of it."""
+    roles = dict.fromkeys(groups.get("k3s_cluster", []), "")
+    for group, role in reversed(ROLES.items()):
+        roles |= dict.fromkeys(groups.get(group, []), role)
+    return {name: node(role, hostvars[name]) for name, role in roles.items()}
+
+
+def told(faults: Sequence[Sequence[str]], all_hosts: Sequence[str] | Mapping[str, Node] = ()) -> list[str]:
+    """Make one line of what several hosts share.
+
+    Args:
+        faults: Pairs of a host, or none, and a fault.
+        all_hosts: Whose common faults need no names of hosts in front; those of settings, not those of machines.
+    """
+    hosts: dict[str, list[str]] = {}
+    for host, fault in faults:
+        hosts.setdefault(fault, []).append(host)
+    return [
+        fault
+        if not names[0] or len(names) == len(all_hosts)
+        else f"host{'s' * (len(names) > 1)} {', '.join(names)}: {fault}"
+        for fault, names in hosts.items()
     ]
-    return next((name for types, name in names if isinstance(value, types)), "no plain value")
 
 
-def inventory_faults(groups: Mapping[str, Sequence[str]]) -> list[str]:
+def inventory_faults(groups: Mapping[str, Sequence[str]], known: Mapping[str, Node]) -> list[str]:
     """Faults of the inventory's ``groups`` (name → hosts): which hosts become which kind of node."""
-    servers = groups.get("k3s_servers", [])
-    agents = groups.get("k3s_agents", [])
-    faults = []
+    return list(_inventory(groups, known))
+
+
+def _inventory(groups: Mapping[str, Sequence[str]], known: Mapping[str, Node]) -> Iterator[str]:
+    servers, agents = (groups.get(group, []) for group in ROLES)
+    cluster = groups.get("k3s_cluster", [])
     if not servers:
-        faults.append("inventory: the group k3s_servers has no host; put the host that is to run K3s there")
-    if len(servers) > 1:
-        faults.append(f"inventory: the group k3s_servers has {len(servers)} hosts; this release runs one server")
-    if agents:
-        faults.append("inventory: the group k3s_agents has hosts; this release runs one server and no agents")
-    stray = sorted(set(groups.get("k3s_cluster", [])) - set(servers) - set(agents))
+        yield "inventory: the group k3s_servers has no host; put the host that is to run K3s there"
+    # Two members of etcd outlive no more failures than one, four no more than three: https://etcd.io/docs/v3.5/faq/
+    external = any(known[name]["settings"].get("k3s_datastore_endpoint") for name in servers)
+    count = len(servers)
+    if count and count % 2 == 0 and not external:
+        yield (
+            f"inventory: the group k3s_servers has {count} hosts; embedded etcd wants an odd number: use {count - 1}"
+            f" or {count + 1}, or set k3s_datastore_endpoint to a datastore outside the cluster"
+        )
+    for name in sorted(set(servers) & set(agents)):
+        yield f"inventory: {name} lies in k3s_servers and in k3s_agents; use only one (a server runs pods too)"
+    stray = sorted(set(cluster) - set(servers) - set(agents))
     if stray:
-        faults.append(f"inventory: {', '.join(stray)} lie(s) in k3s_cluster itself; use its group k3s_servers")
-    if set(servers) - set(groups.get("k3s_cluster", [])):
-        faults.append("inventory: k3s_servers is not a child of k3s_cluster; see inventory/local/hosts.yml")
-    return faults
+        yield f"inventory: {', '.join(stray)} lie(s) in k3s_cluster itself; use its group k3s_servers or k3s_agents"
+    for group in ROLES:
+        if set(groups.get(group, [])) - set(cluster):
+            yield f"inventory: {group} is not a child of k3s_cluster; see inventory/local/hosts.yml"
 
 
-def setting_faults(settings: Mapping[str, Any]) -> list[str]:
-    """Faults of the cluster's and the image's settings (variable → value)."""
-    faults = []
-    version = settings["k3s_version"]
-    if not isinstance(version, str) or not VERSION.fullmatch(version):
-        faults.append(f"k3s_version: {version!r} is no release; write one such as v1.35.6+k3s1")
-    config = settings["k3s_config"]
-    if not isinstance(config, Mapping):
-        faults.append(f"k3s_config: is {kind(config)}; write a mapping of K3s flags, such as {{disable: [servicelb]}}")
-    folder = settings["k3s_artifact_dir"]
-    if folder and not Path(str(folder)).is_dir():
-        faults.append(
-            f"k3s_artifact_dir: {folder} is no folder on the controller; name one, or leave it empty to download"
-        )
-    manifests = settings["k3s_manifests"]
-    if isinstance(manifests, str) or not isinstance(manifests, Sequence):
-        faults.append(f"k3s_manifests: is {kind(manifests)}; write a list of files")
-    else:
-        faults += [
-            f"k3s_manifests: {path} is no file on the controller" for path in manifests if not Path(str(path)).is_file()
-        ]
-    builder = settings["greeter_builder"]
+def image_faults(builder: object) -> list[str]:
+    """Faults of ``greeter_builder``."""
     if builder not in BUILDERS:
-        faults.append(f"greeter_builder: {builder!r} is unknown; write {' or '.join(BUILDERS)}")
-    elif shutil.which(builder) is None:
-        faults.append(
-            f"greeter_builder: {builder} is not installed on the controller; install it, or set the other one"
-        )
-    return faults
-
-
-def host_faults(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Faults of those of the ``hosts`` that were asked for their facts, from what Ansible knows of each."""
-    faults = []
-    for name in hosts:
-        answer = hostvars[name].get("_preflight_facts")
-        if answer is None:
-            continue
-        if answer.get("unreachable") or answer.get("failed"):
-            # What the host itself said stands in the part's own result, and says more than the summary.
-            parts = answer.get("failed_modules", {}).values()
-            said = [part.get("module_stderr", "").strip() or part.get("msg", "") for part in parts]
-            faults.append(f"host {name}: cannot be used; {'; '.join(said) or answer['msg']}")
-            continue
-        facts = hostvars[name]["ansible_facts"]
-        if facts.get("service_mgr") != "systemd":
-            faults.append(f"host {name}: runs {facts.get('service_mgr')}; use a host whose services systemd runs")
-        if facts.get("architecture") not in ARCHITECTURES:
-            machines = ", ".join(ARCHITECTURES)
-            faults.append(f"host {name}: K3s has no release for {facts.get('architecture')}; use one of {machines}")
-    return faults
+        return [f"greeter_builder: {builder!r} is unknown; write {' or '.join(BUILDERS)}"]
+    if shutil.which(str(builder)) is None:
+        return [f"greeter_builder: {builder} is not installed on the controller; install it, or set the other one"]
+    return []
 
 
 class FilterModule:
     """The filters under the names that playbooks use."""
 
-    def filters(self) -> dict[str, Callable[..., list[str]]]:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Name → filter."""
         return {
+            "preflight_nodes": nodes,
+            "preflight_told": told,
             "preflight_inventory_faults": inventory_faults,
-            "preflight_setting_faults": setting_faults,
-            "preflight_host_faults": host_faults,
+            "preflight_image_faults": image_faults,
         }
