@@ -51,6 +51,26 @@ FAULTS = [
     "customers.a.greeting: is a number, not a text; put it in quotes",
 ]
 
+# What preflight's module gathers besides its own, next to what Ansible's does.
+FACTS = """
+- name: Gather the facts twice
+  hosts: localhost
+  connection: local
+  gather_facts: false
+  vars: {ansible_python_interpreter: "{{ ansible_playbook_python }}"}
+  tasks:
+    - name: As preflight does
+      ansible.builtin.gather_facts: {now: 0}
+      vars: {ansible_facts_modules: [preflight_look]}
+      register: one
+    - name: As others do
+      ansible.builtin.gather_facts: {gather_subset: ["!all", min]}
+      register: other
+    - name: Compare
+      ansible.builtin.debug:
+        msg: "differ in {{ one.ansible_facts.keys() | symmetric_difference(other.ansible_facts.keys()) | to_json }}"
+"""
+
 
 @pytest.fixture(scope="module")
 def refused(ansible: Run, tmp_path_factory: pytest.TempPathFactory) -> CompletedProcess[str]:
@@ -95,3 +115,11 @@ def test_a_limited_run_asks_only_its_hosts(ansible: Run, tmp_path: Path) -> None
     assert "host three: k3s_version" in output
     assert "cannot be used" not in output
     assert "one and the same machine" not in output
+
+
+def test_the_facts_of_all_roles_come_with_the_look(ansible: Run, tmp_path: Path) -> None:
+    path = tmp_path / "facts.yml"
+    path.write_text(FACTS)
+    done = ansible("ansible-playbook", str(path), "-i", "localhost,", ANSIBLE_LIBRARY="roles/preflight/library")
+    assert 'differ in ["preflight_look"]' in done.stdout
+    assert "WARNING" not in done.stderr

@@ -83,7 +83,7 @@ def node(role: str, variables: Mapping[str, Any]) -> Node:
     if (answer := variables.get("_preflight_facts")) is not None:
         known["answer"] = answer
         known["facts"] = variables.get("ansible_facts", {})
-        known["look"] = variables.get("_preflight_look", {})
+        known["look"] = known["facts"].get("preflight_look")
     return known
 
 

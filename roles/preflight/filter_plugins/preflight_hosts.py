@@ -70,7 +70,7 @@ def _unusable(answer: Mapping[str, Any]) -> str:
 
 
 def _machine(node: Node, defaults: Mapping[str, object]) -> Iterator[str]:
-    look, role = node["look"]["look"], node["role"] or "agent"
+    look, role = node["look"], node["role"] or "agent"
     # The command line gives texts.
     limits = {name: int(str(node["limits"].get(name, default))) for name, default in defaults.items()}
     least = limits[f"preflight_{role}_memory"]
@@ -102,7 +102,7 @@ def _machine(node: Node, defaults: Mapping[str, object]) -> Iterator[str]:
 
 
 def _k3s(node: Node, etcd: bool) -> Iterator[str]:
-    look = node["look"]["look"]
+    look = node["look"]
     there = bool(look["services"])
     for taken in look["ports"]:
         what = ports(node, etcd).get(taken["port"])
@@ -151,11 +151,9 @@ def _host(node: Node, defaults: Mapping[str, object], etcd: bool) -> Iterator[st
     name = node_name(node)
     if name and not NODE_NAME.fullmatch(name):
         yield f"{name} is no name for a node; rename the host, or write node-name into its k3s_node_config"
-    if "look" in node["look"]:
+    if node["look"]:
         yield from _machine(node, defaults)
         yield from _k3s(node, etcd)
-    elif node["look"].get("failed") or node["look"].get("unreachable"):
-        yield f"cannot be looked at; {node['look'].get('msg', 'it did not answer')}"
 
 
 def _twins(nodes: Mapping[str, Node]) -> Iterator[Told]:
@@ -163,7 +161,7 @@ def _twins(nodes: Mapping[str, Node]) -> Iterator[Told]:
     names: dict[str, list[str]] = {}
     identities: dict[str, list[str]] = {}
     for host, node in nodes.items():
-        look = node.get("look", {}).get("look", {})
+        look = node.get("look") or {}
         if identity := look.get("machine_id"):
             machines.setdefault((identity, f"{look['boot_id']} {node['facts'].get('nodename')}"), []).append(host)
             identities.setdefault(identity, []).append(host)

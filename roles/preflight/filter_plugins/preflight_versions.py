@@ -91,7 +91,7 @@ def version_faults(nodes: Mapping[str, Node]) -> list[str]:
 
 def _installed(nodes: Mapping[str, Node], wanted: Mapping[str, Release]) -> Iterator[str]:
     for name, target in wanted.items():
-        found = release(nodes[name].get("look", {}).get("look", {}).get("version"))
+        found = release((nodes[name].get("look") or {}).get("version"))
         if not found:
             continue
         if is_newer(found, target):

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: what K3s will find on this host."""
+"""Ansible module: the facts the roles use, and what K3s will find on this host."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.facts import ansible_collector, default_collectors
+from ansible.module_utils.facts.namespace import PrefixFactNamespace
 
 DOCUMENTATION = r"""
 module: preflight_look
-short_description: What K3s will find on this host
+short_description: The facts the roles use, and what K3s will find on this host
 description:
+  - Gathers the facts that M(ansible.builtin.setup) calls min, by Ansible's own collectors. One call takes half of two.
   - Looks at memory, disk, clock, identity, cgroups, listening TCP ports and an installed K3s.
   - Needs nothing but Python's standard library. Whose a port is shows to root only.
   - Changes nothing, in check mode neither.
@@ -37,14 +40,15 @@ author: [the greeter fleet's maintainers]
 """
 
 EXAMPLES = r"""
-- name: Look at what K3s will find
-  preflight_look:
+- name: Gather the facts
+  ansible.builtin.gather_facts:
     now: "{{ now().timestamp() }}"
-  register: looked
+  vars:
+    ansible_facts_modules: [preflight_look]
 """
 
 RETURN = r"""
-look:
+ansible_facts.preflight_look:
   description:
     - Memory in MiB, free disk in MiB at the nearest parent that exists, seconds the clock is ahead of the controller's.
     - Of every port that is listened on, who does and whether that is a part of K3s; no name where it cannot be seen.
@@ -56,6 +60,12 @@ look:
            cgroup_memory: true, cmdline: "", ports: [{port: 80, process: nginx, k3s: false}],
            installed: true, version: v1.35.6+k3s1, services: [k3s]}
 """
+
+# As the module setup has it; of all collectors only these run.
+MINIMAL = (
+    "apparmor", "caps", "cmdline", "date_time", "distribution", "dns", "env", "fips", "local", "lsb", "pkg_mgr",
+    "platform", "python", "selinux", "service_mgr", "ssh_pub_keys", "user",
+)  # fmt: skip
 
 BINARY = Path("/usr/local/bin/k3s")
 VERSION = re.compile(r"^k3s version (\S+)", re.MULTILINE)
@@ -204,7 +214,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.exit_json(changed=False, look=look(**module.params))
+    collector = ansible_collector.get_ansible_collector(
+        all_collector_classes=default_collectors.collectors,
+        namespace=PrefixFactNamespace(namespace_name="ansible", prefix="ansible_"),
+        gather_subset=["!all", "min"],
+        minimal_gather_subset=frozenset(MINIMAL),
+    )
+    facts = collector.collect(module=module)
+    module.exit_json(changed=False, ansible_facts={**facts, "preflight_look": look(**module.params)})
 
 
 if __name__ == "__main__":
