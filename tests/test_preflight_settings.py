@@ -182,6 +182,17 @@ WRONG: list[tuple[str, Any, str]] = [
         "k3s_server_config.agent-token: is set by the role itself; leave it out: agents join with k3s_token",
     ),
     (
+        "k3s_config",
+        {"data-dir": "/data/k3s"},
+        "k3s_config.data-dir: is set by the role itself; leave it out, and mount the disk you want at /var/lib/rancher",
+    ),
+    (
+        "k3s_server_config",
+        {"https-listen-port": 7443},
+        "k3s_server_config.https-listen-port: is set by the role itself;"
+        " leave it out: nodes look for servers at port 6443",
+    ),
+    (
         "k3s_server_config",
         {"datastore-endpoint": "mysql://"},
         "k3s_server_config.datastore-endpoint: is set by the role itself; write k3s_datastore_endpoint",

@@ -23,7 +23,6 @@ options:
   service: {type: str, required: true, description: "The service's name, k3s or k3s-agent."}
   files: {type: list, elements: path, required: true, description: Files the service runs from whose content counts.}
   images: {type: list, elements: path, default: [], description: Files whose checksums are wanted besides.}
-  data_dir: {type: path, default: /var/lib/rancher/k3s, description: "K3s' data folder."}
   started_from: {type: path, required: true, description: Where the service keeps the checksums of its last start.}
 """
 RETURN = r"""
@@ -41,6 +40,7 @@ addresses: {type: list, elements: str, returned: always, description: "Its own a
 
 BINARY = Path("/usr/local/bin/k3s")
 CONFIG = Path("/etc/rancher/k3s/config.yaml")
+TOKEN = Path("/var/lib/rancher/k3s/server/token")
 PASSWORD = Path("/etc/rancher/node/password")
 # Addresses set aside for documentation: https://www.rfc-editor.org/rfc/rfc5737, https://www.rfc-editor.org/rfc/rfc3849
 FAR = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
@@ -120,7 +120,7 @@ def look(parameters: dict[str, Any]) -> dict[str, Any]:
         "not_run_from": not_run_from(there, Path(parameters["started_from"])),
         "sha256": checksums([str(BINARY), *parameters["images"]]),
         "server_url": server_url(CONFIG),
-        "has_cluster": Path(parameters["data_dir"], "server/token").is_file(),
+        "has_cluster": TOKEN.is_file(),
         "has_joined": PASSWORD.is_file(),
         "addresses": addresses(),
     }
@@ -133,7 +133,6 @@ def main() -> None:
             "service": {"type": "str", "required": True},
             "files": {"type": "list", "elements": "path", "required": True},
             "images": {"type": "list", "elements": "path", "default": []},
-            "data_dir": {"type": "path", "default": "/var/lib/rancher/k3s"},
             "started_from": {"type": "path", "required": True},
         },
         supports_check_mode=True,

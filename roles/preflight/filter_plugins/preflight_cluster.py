@@ -26,6 +26,8 @@ OWN_FLAGS = {
     **dict.fromkeys(("token", "t", "token-file"), "write k3s_token, or leave it out"),
     "agent-token": "leave it out: agents join with k3s_token",
     "cluster-init": "leave it out: several servers get it by themselves, a single one may have it in k3s_server_config",
+    "data-dir": "leave it out, and mount the disk you want at /var/lib/rancher",
+    "https-listen-port": "leave it out: nodes look for servers at port 6443",
     "datastore-endpoint": "write k3s_datastore_endpoint",
     "datastore-cafile": "write k3s_datastore_cafile",
     "datastore-certfile": "write k3s_datastore_certfile",

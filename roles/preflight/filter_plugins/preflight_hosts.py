@@ -55,8 +55,7 @@ def ports(node: Node, etcd: bool) -> dict[int, str]:
     if not {"traefik", "servicelb"} & set(listed(node["config"].get("disable"))):
         needed |= dict.fromkeys(INGRESS_PORTS, "the customers' ingress")
     if node["role"] == "server":
-        if node["config"].get("https-listen-port", API_PORT) == API_PORT:
-            needed[API_PORT] = "the API server"
+        needed[API_PORT] = "the API server"
         if etcd:
             needed |= dict.fromkeys(ETCD_PORTS, "etcd")
     return needed
