@@ -1,4 +1,4 @@
-"""A scenario's converged host, as its tests see it: over HTTP, over the Kubernetes API, and as a machine."""
+"""A scenario's converged hosts, as its tests see them: over HTTP, over the Kubernetes API, and as machines."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import yaml
 
 PROJECT = Path(__file__).parents[2]
 PORT = 8080
+GROUPS = ("k3s_servers", "k3s_agents", "testbed_spares")
 
 
 @dataclass(frozen=True)
@@ -28,21 +29,33 @@ class Answer:
 
 
 class Fleet:
-    """The one host of the scenario whose tests run, and the customers on it."""
+    """The hosts of the scenario whose tests run, and the customers on them.
+
+    Attributes:
+        scenario: Its name.
+        ephemeral: The folder in which Molecule keeps what belongs to this run.
+        addresses: Host → the address of this machine that leads to it; those that are spare come last.
+        nodes: Host → the machine.
+        address: That of the first server.
+        node: The first server itself.
+    """
 
     def __init__(self, *arguments: str) -> None:
-        """Find the host by what Molecule says of the scenario; every playbook gets the ``arguments``."""
+        """Find the hosts by what Molecule says of the scenario; every playbook gets the ``arguments``."""
         self._arguments = arguments
         self.scenario = os.environ["MOLECULE_SCENARIO_NAME"]
         self.ephemeral = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
         inventory = yaml.safe_load((PROJECT / f"molecule/{self.scenario}/inventory/hosts.yml").read_text())
-        ((name, settings),) = inventory["k3s_servers"]["hosts"].items()
-        self.address = str(settings["testbed_address"])
-        self.node = testinfra.get_host(f"podman://{name}")
+        hosts = {name: each for group in GROUPS for name, each in inventory.get(group, {}).get("hosts", {}).items()}
+        self.addresses = {name: str(settings["testbed_address"]) for name, settings in hosts.items()}
+        self.nodes = {name: testinfra.get_host(f"podman://{name}") for name in self.addresses}
+        self._servers = list(inventory["k3s_servers"]["hosts"])
+        self.address, self.node = self.addresses[self._servers[0]], self.nodes[self._servers[0]]
 
-    def get(self, host: str) -> Answer:
-        """Send ``GET /`` for ``host`` through the port the machine publishes."""
-        connection = http.client.HTTPConnection(self.address, PORT, timeout=10)
+    def get(self, host: str, node: str = "") -> Answer:
+        """Send ``GET /`` for ``host`` through the port that a node, the first server if none is named, publishes."""
+        address = self.addresses[node] if node else self.address
+        connection = http.client.HTTPConnection(address, PORT, timeout=10)
         try:
             connection.request("GET", "/", headers={"Host": host})
             response = connection.getresponse()
@@ -50,9 +63,15 @@ class Fleet:
         finally:
             connection.close()
 
-    def main_pid(self) -> str:
-        """The process number of K3s."""
-        return str(self.node.check_output("systemctl show k3s --property=MainPID --value"))
+    def main_pid(self, node: str = "") -> str:
+        """The process number of K3s on a node, the first server if none is named; ``0`` where it does not run."""
+        name = node or self._servers[0]
+        service = "k3s" if name in self._servers else "k3s-agent"
+        return str(self.nodes[name].check_output(f"systemctl show {service} --property=MainPID --value"))
+
+    def main_pids(self) -> dict[str, str]:
+        """Host → the process number of K3s, ``0`` where it does not run."""
+        return {name: self.main_pid(name) for name in self.nodes}
 
     def kubectl(self, *arguments: str) -> str:
         """What kubectl prints; an `AssertionError` if it fails."""

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Build a release in the shape of K3s' from Debian's Kubernetes source package, or find the one built earlier.
-#   build.sh CACHE VERSION      prints the folder with k3s, sha256sum-ARCH.txt and k3s-airgap-images-ARCH.tar
+#   build.sh CACHE VERSION      prints the folder with k3s, sha256sum-ARCH.txt and k3s-airgap-images-ARCH.tar.gz
 # Says on stderr what it builds, and nothing when all is there. The folders are named by what went into them.
 set -euo pipefail
 cache=$(realpath --canonicalize-missing "$1")

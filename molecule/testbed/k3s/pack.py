@@ -41,7 +41,7 @@ def k3s(output: Path, binary: bytes, version: str, go: str) -> None:
 
 
 def images(output: Path, pause: bytes, name: str, architecture: str) -> None:
-    """Write an image archive (in the form of `docker save`) with the pause image."""
+    """Write a compressed image archive (in the form of `docker save`) with the pause image."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         entry = tarfile.TarInfo("pause")
@@ -60,7 +60,7 @@ def images(output: Path, pause: bytes, name: str, architecture: str) -> None:
         "config.json": json.dumps(config).encode(),
         "manifest.json": json.dumps(manifest).encode(),
     }
-    with tarfile.open(output, "w") as tar:
+    with tarfile.open(output, "w:gz") as tar:
         for path, content in files.items():
             entry = tarfile.TarInfo(path)
             entry.size = len(content)
@@ -74,7 +74,7 @@ def main() -> None:
     architecture = subprocess.run(debian, check=True, capture_output=True, text=True).stdout.strip()
     compiled, go = (folder / "version").read_text().strip(), (folder / "go").read_text().strip()
     binary = relabel((folder / "kubernetes").read_bytes(), compiled, version)
-    airgap = output / f"k3s-airgap-images-{architecture}.tar"
+    airgap = output / f"k3s-airgap-images-{architecture}.tar.gz"
     k3s(output / "k3s", binary, version, go)
     images(airgap, (folder / "pause").read_bytes(), "localhost/testbed/pause:1", architecture)
     lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in (output / "k3s", airgap)]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.config import Config, ConfigError
+from launcher.config import AGENT, SERVER, Config, ConfigError
 
 
 def load(folder: Path, main: str, environment: dict[str, str] | None = None, **fragments: str) -> Config:
@@ -56,3 +56,20 @@ def test_arguments_of_a_part_become_flags(tmp_path: Path) -> None:
     config = load(tmp_path, "kubelet-arg: [max-pods=50, v=2]\n")
     assert config.arguments("kubelet") == ["--max-pods=50", "--v=2"]
     assert config.arguments("kube-proxy") == []
+
+
+@pytest.mark.parametrize("flag", ["tls-san", "disable", "cluster-init", "write-kubeconfig-mode"])
+def test_an_agent_refuses_the_flags_of_servers(tmp_path: Path, flag: str) -> None:
+    (tmp_path / "config.yaml").write_text(f"{flag}: x\n")
+    assert Config.load(tmp_path, {}).text(flag) == "x"
+    with pytest.raises(ConfigError, match=f"flag provided but not defined: -{flag}$"):
+        Config.load(tmp_path, {}, AGENT)
+
+
+def test_every_flag_of_an_agent_is_one_of_servers_too_but_those_of_its_own() -> None:
+    assert {"airgap-extra-registry", "container-runtime-endpoint", "disable-apiserver-lb"} == AGENT - SERVER
+
+
+def test_what_the_servers_say_fills_only_what_is_open(tmp_path: Path) -> None:
+    config = load(tmp_path, "node-name: own\n").with_defaults({"node-name": "theirs", "cluster-cidr": "10.9.0.0/16"})
+    assert (config.node_name, config.cluster_cidr) == ("own", "10.9.0.0/16")

@@ -21,7 +21,7 @@ def test_a_version_of_another_length_is_refused() -> None:
 
 
 def test_the_image_archive_names_its_layer_by_its_content(tmp_path: Path) -> None:
-    archive = tmp_path / "images.tar"
+    archive = tmp_path / "images.tar.gz"
     pack.images(archive, b"binary", "localhost/some/pause:1", "amd64")
     with tarfile.open(archive) as tar:
         files = {member.name: file.read() for member in tar if (file := tar.extractfile(member))}

@@ -21,28 +21,49 @@ def key_of(item: Object) -> Key:
     return item["metadata"].get("namespace", ""), item["metadata"]["name"]
 
 
+def internal_ip(node: Object) -> str:
+    """Give the address that other nodes reach a node by, empty where it has not said yet."""
+    addresses = node.get("status", {}).get("addresses") or []
+    return next((each["address"] for each in addresses if each["type"] == "InternalIP"), "")
+
+
+def trusting(authority: Path | None, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
+    """Give the TLS of a client that trusts one CA, or for want of one anybody, and may show a certificate."""
+    context = ssl.create_default_context(cafile=authority)
+    if authority is None:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if certificate:
+        context.load_cert_chain(certificate, key)
+    return context
+
+
 class ApiError(OSError):
-    """The API server answered with a status that is no success."""
+    """The API server answered with a status that is no success, or with what cannot be right."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        """Take the HTTP status, if it is that."""
+        super().__init__(message)
+        self.status = status
 
 
 class Api:
-    """One API server, called with a client certificate; each call has a connection of its own."""
+    """One API server; each call has a connection of its own."""
 
-    def __init__(self, host: str, authority: Path, certificate: Path, key: Path) -> None:
-        """Load the certificates; `host` is `address:port`."""
+    def __init__(self, host: str, tls: ssl.SSLContext, token: str = "") -> None:
+        """Take what to call, `address:port`, and what to show there: a certificate (in `tls`) or a token."""
         self._host = host
-        self._tls = ssl.create_default_context(cafile=authority)
-        self._tls.load_cert_chain(certificate, key)
+        self._tls = tls
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def _open(
-        self, method: str, path: str, body: Object | None = None, timeout: float = 10
+        self, method: str, path: str, body: Object | None = None, kind: str = "json", timeout: float = 10
     ) -> http.client.HTTPResponse:
         connection = http.client.HTTPSConnection(self._host, context=self._tls, timeout=timeout)
         text = None if body is None else json.dumps(body)
-        connection.request(method, path, text, {"Content-Type": "application/merge-patch+json"})
+        connection.request(method, path, text, self._headers | {"Content-Type": f"application/{kind}"})
         response = connection.getresponse()
         if response.status >= http.HTTPStatus.BAD_REQUEST:
-            raise ApiError(f"{method} {path}: {response.status} {response.read(300)!r}")
+            raise ApiError(f"{method} {path}: {response.status} {response.read(300)!r}", response.status)
         return response
 
     def get(self, path: str) -> Object:
@@ -54,9 +75,13 @@ class Api:
         """Say whether the API server is ready."""
         return self._open("GET", "/readyz").status == http.HTTPStatus.OK
 
+    def create(self, path: str, body: Object) -> None:
+        """Add an object to a list."""
+        self._open("POST", path, body).read()
+
     def patch(self, path: str, body: Object) -> None:
         """Merge `body` into an object."""
-        self._open("PATCH", path, body).read()
+        self._open("PATCH", path, body, "merge-patch+json").read()
 
     def follow(self, path: str, changed: Callable[[dict[Key, Object]], None]) -> None:
         """Keep a list of objects up to date for ever and hand it over after each change."""

@@ -15,15 +15,20 @@ log = logging.getLogger(__name__)
 
 Values = dict[str, Any]
 
-IMPLEMENTED = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+IMPLEMENTED = _words(
     """
     cluster-cidr disable kube-apiserver-arg kube-controller-manager-arg kube-proxy-arg kube-scheduler-arg
-    kubelet-arg node-ip node-label node-name node-taint service-cidr tls-san token token-file
+    kubelet-arg node-ip node-label node-name node-taint server service-cidr tls-san token token-file
     write-kubeconfig-mode
-    """.split()  # noqa: SIM905
+    """
 )
-# Flags of `k3s server` that mean something to K3s and nothing here.
-ACCEPTED = frozenset(
+# Flags of K3s that mean something to K3s and nothing here.
+ACCEPTED = _words(
     """
     advertise-address advertise-port agent-token agent-token-file alsologtostderr bind-address cluster-dns
     cluster-domain cluster-init data-dir datastore-cafile datastore-certfile datastore-endpoint
@@ -38,16 +43,30 @@ ACCEPTED = frozenset(
     kube-cloud-controller-manager-arg lb-server-port log node-external-dns node-external-ip
     node-internal-dns nonroot-devices pause-image prefer-bundled-bin private-registry
     protect-kernel-defaults resolv-conf rootless secrets-encryption secrets-encryption-provider selinux
-    server service-node-port-range servicelb-namespace snapshotter supervisor-metrics
+    service-node-port-range servicelb-namespace snapshotter supervisor-metrics
     system-default-registry tls-san-security v vmodule vpn-auth vpn-auth-file with-node-id
     write-kubeconfig write-kubeconfig-group
-    """.split()  # noqa: SIM905
+    """
 )
+# The flags of `k3s agent`; all others are those of servers alone.
+AGENT = _words(
+    """
+    airgap-extra-registry alsologtostderr bind-address container-runtime-endpoint data-dir debug default-runtime
+    disable-apiserver-lb disable-default-registry-endpoint docker enable-pprof flannel-cni-conf flannel-conf
+    flannel-iface image-credential-provider-bin-dir image-credential-provider-config image-service-endpoint
+    kube-proxy-arg kubelet-arg lb-server-port log node-external-dns node-external-ip node-internal-dns node-ip
+    node-label node-name node-taint nonroot-devices pause-image prefer-bundled-bin private-registry
+    protect-kernel-defaults resolv-conf rootless selinux server snapshotter token token-file v vmodule vpn-auth
+    vpn-auth-file with-node-id
+    """
+)
+SERVER = IMPLEMENTED | ACCEPTED
 ENVIRONMENT = {
     "K3S_KUBECONFIG_MODE": "write-kubeconfig-mode",
     "K3S_NODE_NAME": "node-name",
     "K3S_TOKEN": "token",
     "K3S_TOKEN_FILE": "token-file",
+    "K3S_URL": "server",
 }
 
 
@@ -55,17 +74,17 @@ class ConfigError(Exception):
     """A setting that K3s would refuse too."""
 
 
-def merge(documents: list[Values]) -> Values:
+def merge(documents: list[Values], flags: frozenset[str]) -> Values:
     """Merge documents in order: a later value replaces an earlier one, `key+` adds to a list.
 
     Raises:
-        ConfigError: when a key is not a flag of K3s.
+        ConfigError: when a key is none of the `flags`.
     """
     merged: Values = {}
     for document in documents:
         for written, value in document.items():
             key = written.removesuffix("+")
-            if key not in IMPLEMENTED | ACCEPTED:
+            if key not in flags:
                 raise ConfigError(f"flag provided but not defined: -{key}")
             merged[key] = _list(merged.get(key)) + _list(value) if written.endswith("+") else value
     return merged
@@ -90,7 +109,12 @@ class Config:
             log.warning("the test bed does not implement %r: the setting has no effect", key)
 
     @classmethod
-    def load(cls, folder: Path = paths.ETC, environment: Mapping[str, str] = os.environ) -> "Config":
+    def load(
+        cls,
+        folder: Path = paths.ETC,
+        environment: Mapping[str, str] = os.environ,
+        flags: frozenset[str] = SERVER,
+    ) -> "Config":
         """Read config.yaml, then config.yaml.d/*.yaml by name; the environment fills what they leave open.
 
         Raises:
@@ -103,7 +127,11 @@ class Config:
                 raise ConfigError(f"{file}: a mapping of flags is expected")
             documents.append(document or {})
         defaults = {key: environment[name] for name, key in ENVIRONMENT.items() if name in environment}
-        return cls(defaults | merge(documents))
+        return cls(defaults | merge(documents, flags))
+
+    def with_defaults(self, values: Values) -> "Config":
+        """Give the same settings, with `values` where nothing is set."""
+        return Config(values | self._values)
 
     def text(self, key: str, default: str = "") -> str:
         """Give a setting of one value."""

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 
-from launcher import paths, payload, pki
-from launcher.api import Api, Key, Object
+from launcher import paths, payload
+from launcher.api import Api, Key, Object, internal_ip
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ SOURCES = {
     "services": "/api/v1/services",
     "endpoints": "/api/v1/endpoints",
     "secrets": "/api/v1/secrets?fieldSelector=type%3Dkubernetes.io%2Ftls",
+    "nodes": "/api/v1/nodes",
 }
 
 
@@ -42,6 +43,7 @@ class State:
     services: Mapping[Key, Object] = field(default_factory=dict)
     endpoints: Mapping[Key, Object] = field(default_factory=dict)
     secrets: Mapping[Key, Object] = field(default_factory=dict)
+    nodes: Mapping[Key, Object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def write_certificates(folder: Path, certificates: Mapping[str, str]) -> None:
     for name, pem in certificates.items():
         file = folder / name
         if not (file.exists() and file.read_text() == pem):
-            pki.write_private(file, pem)
+            paths.write_private(file, pem)
 
 
 def _serving() -> str:
@@ -206,10 +208,9 @@ def _wait_for(condition: Callable[[], bool], seconds: float) -> None:
 class Ingress:
     """Keeps haproxy in step with the cluster; haproxy itself outlives the service, as pods do."""
 
-    def __init__(self, api: Api, address: str) -> None:
-        """Take the API and the address that is published in the Ingresses' status."""
+    def __init__(self, api: Api) -> None:
+        """Take the API."""
         self._api = api
-        self._status = {"status": {"loadBalancer": {"ingress": [{"ip": address}]}}}
         self._state = State()
         self._seen: set[str] = set()
         self._changed = threading.Event()
@@ -219,7 +220,7 @@ class Ingress:
         """Follow the cluster for ever."""
         CERTIFICATES.mkdir(parents=True, exist_ok=True)
         if not DEFAULT_CERTIFICATE.exists():
-            pki.write_private(DEFAULT_CERTIFICATE, _default_certificate())
+            paths.write_private(DEFAULT_CERTIFICATE, _default_certificate())
         for kind, path in SOURCES.items():
             work = partial(self._api.follow, path, partial(self._update, kind))
             threading.Thread(target=work, name=kind, daemon=True).start()
@@ -257,10 +258,13 @@ class Ingress:
         self._written = mark
 
     def _publish(self) -> None:
+        """Write every node's address into the Ingresses' status: each of them answers, and says the same."""
+        addresses = sorted(filter(None, map(internal_ip, self._state.nodes.values())))
+        status = {"loadBalancer": {"ingress": [{"ip": address} for address in addresses]}}
         for (namespace, name), ingress in list(self._state.ingresses.items()):
-            if _is_ours(ingress) and ingress.get("status") != self._status["status"]:
+            if _is_ours(ingress) and ingress.get("status") != status:
                 path = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses/{name}/status"
                 try:
-                    self._api.patch(path, self._status)
+                    self._api.patch(path, {"status": status})
                 except OSError as error:  # gone meanwhile, or to be tried again at the next change
                     log.info("%s", error)

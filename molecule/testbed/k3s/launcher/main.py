@@ -6,7 +6,7 @@ import sys
 
 from launcher import paths, payload
 
-USAGE = "usage: k3s server | kubectl ... | ctr ... | --version"
+USAGE = "usage: k3s server | agent | kubectl ... | ctr ... | --version"
 
 
 def main() -> int | str:
@@ -17,9 +17,9 @@ def main() -> int | str:
             build = payload.build()
             print(f"k3s version {build['version']} (debian)\ngo version {build['go']}")
             return 0
-        case ["server"]:
-            return _server()
-        case ["server", *_]:
+        case ["server" | "agent" as role]:
+            return _run(role)
+        case ["server" | "agent", *_]:
             return "the test bed's k3s takes its settings from /etc/rancher/k3s/config.yaml only"
         case ["kubectl", *arguments]:
             os.environ.setdefault("KUBECONFIG", str(paths.KUBECONFIG))
@@ -32,14 +32,16 @@ def main() -> int | str:
     return USAGE
 
 
-def _server() -> int | str:
+def _run(role: str) -> int | str:
     # Imported only here: `k3s --version` also runs on a controller, which may have no PyYAML.
-    from launcher.config import Config, ConfigError  # noqa: PLC0415
-    from launcher.server import serve  # noqa: PLC0415
+    from launcher import agent, config, server  # noqa: PLC0415
     from launcher.supervise import ChildError  # noqa: PLC0415
 
     try:
-        serve(Config.load())
-    except (ConfigError, ChildError) as error:
+        if role == "server":
+            server.serve(config.Config.load(flags=config.SERVER))
+        else:
+            agent.work(config.Config.load(flags=config.AGENT))
+    except (config.ConfigError, ChildError) as error:
         return f"level=fatal msg={str(error)!r}"
     return 0

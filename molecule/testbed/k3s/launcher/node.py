@@ -3,10 +3,11 @@
 import logging
 import resource
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from launcher import paths, payload
-from launcher.api import Api, Key, Object
+from launcher.api import Api, Key, Object, internal_ip
 from launcher.config import Config
 from launcher.supervise import Supervisor
 
@@ -16,23 +17,33 @@ PAUSE_IMAGE = "localhost/testbed/pause:1"
 CTR = ("ctr", "--address", str(paths.CONTAINERD_SOCKET), "--namespace", "k8s.io")
 
 
-class Node:
-    """This machine as a node; `kubeconfig` is how its kubelet reaches the API server."""
+@dataclass(frozen=True)
+class Credentials:
+    """How the node's parts reach the API server: by its CA and a kubeconfig.
 
-    def __init__(
-        self, config: Config, supervisor: Supervisor, bin_dir: Path, authority: Path, kubeconfig: Path
-    ) -> None:
+    With `bootstrap`, another kubeconfig, the kubelet first asks for a certificate and writes `kubeconfig` itself.
+    """
+
+    authority: Path
+    kubeconfig: Path
+    bootstrap: Path | None = None
+
+
+class Node:
+    """This machine as a node."""
+
+    def __init__(self, config: Config, supervisor: Supervisor, bin_dir: Path, credentials: Credentials) -> None:
         """Take what all parts need."""
         self._config = config
         self._supervisor = supervisor
         self._bin = bin_dir
-        self._authority = authority
-        self._kubeconfig = kubeconfig
+        self._credentials = credentials
         self._etc = paths.AGENT / "etc"
 
     def start(self) -> None:
         """Start containerd, import the images that lie ready, start the kubelet."""
         self._etc.mkdir(parents=True, exist_ok=True)
+        bootstrap = self._credentials.bootstrap
         files_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         cni = self._render("cni.json")
         containerd = self._render(
@@ -43,17 +54,21 @@ class Node:
             pause=PAUSE_IMAGE,
             cni=cni,
         )
-        kubelet = self._render("kubelet.yaml", authority=self._authority, max_open_files=files_limit)
+        kubelet = self._render("kubelet.yaml", authority=self._credentials.authority, max_open_files=files_limit)
         self._supervisor.start("containerd", "containerd", "--config", containerd)
         self._supervisor.wait_until("containerd answers", self._containerd_answers)
         for archive in sorted(paths.IMAGES.glob("*.tar*")):
             log.info("importing %s", archive)
-            subprocess.run([*CTR, "images", "import", str(archive)], check=True, stdout=subprocess.DEVNULL)
+            # Debian's ctr takes no compressed archives; gzip hands on what is none of its own as it is.
+            with subprocess.Popen(["gzip", "-dcf", str(archive)], stdout=subprocess.PIPE) as plain:
+                command = [*CTR, "images", "import", "-"]
+                subprocess.run(command, check=True, stdin=plain.stdout, stdout=subprocess.DEVNULL)
         self._supervisor.start(
             "kubelet",
             self._bin / "kubelet",
             f"--config={kubelet}",
-            f"--kubeconfig={self._kubeconfig}",
+            f"--kubeconfig={self._credentials.kubeconfig}",
+            *([f"--bootstrap-kubeconfig={bootstrap}"] if bootstrap else []),
             "--container-runtime=remote",
             f"--container-runtime-endpoint=unix://{paths.CONTAINERD_SOCKET}",
             f"--pod-infra-container-image={PAUSE_IMAGE}",
@@ -68,7 +83,7 @@ class Node:
         """Start what needs an API server that is ready."""
         settings = self._render(
             "kube-proxy.yaml",
-            kubeconfig=self._kubeconfig,
+            kubeconfig=self._credentials.kubeconfig,
             cluster_cidr=self._config.cluster_cidr,
             name=self._config.node_name,
         )
@@ -97,8 +112,6 @@ class Node:
     def _route(self, nodes: dict[Key, Object]) -> None:
         """Reach every other node's pods by that node's address: all share one network."""
         for item in nodes.values():
-            pods = item["spec"].get("podCIDR")
-            addresses = item["status"].get("addresses", [])
-            gateway = next((each["address"] for each in addresses if each["type"] == "InternalIP"), None)
+            pods, gateway = item["spec"].get("podCIDR"), internal_ip(item)
             if pods and gateway and gateway != self._config.node_ip:
                 subprocess.run(["ip", "route", "replace", pods, "via", gateway], check=False)

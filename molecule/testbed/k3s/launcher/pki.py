@@ -1,7 +1,5 @@
 """Certificates, kubeconfigs and the token of a server."""
 
-import base64
-import hashlib
 import secrets
 import subprocess
 from pathlib import Path
@@ -9,15 +7,24 @@ from typing import Any
 
 import yaml
 
-from launcher import paths, payload
-from launcher.api import Api
+from launcher import paths, payload, tokens
+from launcher.api import Api, trusting
 from launcher.config import Config
+from launcher.paths import write_private
+from launcher.tokens import Token
 
 API_SERVER = "127.0.0.1:6443"
+AUTHORITY = paths.TLS / "ca.crt"
+TOKEN = paths.SERVER / "token"
 
 
-def prepare(config: Config, bin_dir: Path) -> None:
-    """Make whatever is missing; the serving certificate is made anew, as addresses may have changed."""
+def prepare(config: Config, bin_dir: Path) -> Token:
+    """Make whatever is missing and give the token; the serving certificate is made anew, as addresses may have changed.
+
+    Raises:
+        ConfigError: when the configured token is not the one of last time.
+    """
+    token = tokens.of_server(config, TOKEN) or Token(secrets.token_hex(16))
     for folder in (paths.TLS, paths.CREDENTIALS):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     settings = write_private(
@@ -43,22 +50,14 @@ def prepare(config: Config, bin_dir: Path) -> None:
             kubeconfig["clusters"][0]["cluster"]["server"] = f"https://{API_SERVER}"
             write_private(file, yaml.safe_dump(kubeconfig))
     _write_user_kubeconfig(config)
-    _write_token(config)
+    _write_token(token)
+    return token
 
 
 def client() -> Api:
     """Give the API as its administrator sees it (the certificate API server and kubelet talk by is one)."""
     name = "apiserver-kubelet-client"
-    return Api(API_SERVER, paths.TLS / "ca.crt", paths.TLS / f"{name}.crt", paths.TLS / f"{name}.key")
-
-
-def write_private(path: Path, text: str, mode: int = 0o600) -> Path:
-    """Write a file that never is more readable than it should be."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.touch(0o600)
-    fresh.write_text(text)
-    fresh.chmod(mode)
-    return fresh.replace(path)
+    return Api(API_SERVER, trusting(AUTHORITY, paths.TLS / f"{name}.crt", paths.TLS / f"{name}.key"))
 
 
 def _kubeadm(bin_dir: Path, *arguments: object) -> None:
@@ -75,13 +74,10 @@ def _write_user_kubeconfig(config: Config) -> None:
     write_private(paths.KUBECONFIG, yaml.safe_dump(kubeconfig), config.kubeconfig_mode)
 
 
-def _write_token(config: Config) -> None:
-    """Write node-token in K3s' form; the secret is the configured one, the one of last time or a new one."""
-    kept = paths.SERVER / "token"
-    file = Path(config.text("token-file") or kept)
-    secret = config.text("token") or (file.read_text().strip() if file.exists() else secrets.token_hex(16))
-    secret = secret.rsplit("::server:", maxsplit=1)[-1]
-    write_private(kept, secret + "\n")
-    authority = (paths.TLS / "ca.crt").read_text().split("-----")[2]
-    digest = hashlib.sha256(base64.b64decode(authority)).hexdigest()
-    write_private(paths.SERVER / "node-token", f"K10{digest}::server:{secret}\n")
+def _write_token(token: Token) -> None:
+    """Write the token under both of K3s' names."""
+    write_private(TOKEN, token.written_for(AUTHORITY.read_text()))
+    other = paths.SERVER / "node-token"
+    if not other.is_symlink():
+        other.unlink(missing_ok=True)
+        other.symlink_to(TOKEN)

@@ -1,45 +1,62 @@
 """`k3s server`: the control plane, and this machine as a node of it."""
 
+import json
 from pathlib import Path
 
 from launcher import cgroups, paths, payload, pki
-from launcher.config import Config
+from launcher.config import Config, ConfigError
 from launcher.ingress import Ingress
 from launcher.manifests import Manifests
-from launcher.node import Node
+from launcher.node import Credentials, Node
 from launcher.supervise import Supervisor, notify
+from launcher.tokens import Token
 
 
 def serve(config: Config) -> None:
     """Run until told to stop.
 
     Raises:
+        ConfigError: when the token is another one than before, or the server is to join others.
         ChildError: when any part ends; systemd then starts the service anew, as with K3s.
     """
+    if config.text("server"):
+        raise ConfigError("the test bed's servers do not join others")
     bin_dir = payload.unpack()
     cgroups.isolate()
     paths.MANIFESTS.mkdir(parents=True, exist_ok=True)
     paths.RUN.mkdir(exist_ok=True)
-    pki.prepare(config, bin_dir)
+    paths.node_password()
+    token = pki.prepare(config, bin_dir)
     api = pki.client()
     with Supervisor() as supervisor:
         _start_api_server(config, supervisor, bin_dir)
-        node = Node(config, supervisor, bin_dir, paths.TLS / "ca.crt", paths.CREDENTIALS / "kubelet.conf")
+        node = Node(config, supervisor, bin_dir, Credentials(pki.AUTHORITY, paths.CREDENTIALS / "kubelet.conf"))
         node.start()
         supervisor.wait_until("the API server is ready", api.ready)
         _start_controllers(config, supervisor, bin_dir)
         manifests = Manifests(bin_dir / "kubectl", paths.CREDENTIALS / "admin.conf")
-        manifests.apply_text(payload.render("builtin.yaml"))
+        manifests.apply_text(_builtin(config, token))
         path = f"/api/v1/nodes/{config.node_name}"
         supervisor.wait_until("the node is registered", lambda: api.get(path))
         api.patch(path, {"metadata": {"labels": {"node-role.kubernetes.io/control-plane": "true"}}})
         node.start_network(api)
         if "traefik" not in config.items("disable"):
-            ingress = Ingress(api, config.node_ip)
-            supervisor.thread("ingress", ingress.run)
+            supervisor.thread("ingress", Ingress(api).run)
         supervisor.thread("manifests", lambda: manifests.follow(paths.MANIFESTS))
         notify("READY=1")
         supervisor.run()
+
+
+def _builtin(config: Config, token: Token) -> str:
+    """Give the manifests of what the cluster has from the start, as JSON where they hold other text."""
+    for_nodes = {"cluster-cidr": config.cluster_cidr, "disable": config.items("disable")}
+    return payload.render(
+        "builtin.yaml",
+        authority=json.dumps(pki.AUTHORITY.read_text()),
+        config=json.dumps(json.dumps(for_nodes)),
+        token_id=token.bootstrap_id,
+        token_secret=token.bootstrap_secret,
+    )
 
 
 def _start_api_server(config: Config, supervisor: Supervisor, bin_dir: Path) -> None:
@@ -56,6 +73,7 @@ def _start_api_server(config: Config, supervisor: Supervisor, bin_dir: Path) -> 
         "--insecure-port=0",
         "--allow-privileged=true",
         "--anonymous-auth=false",
+        "--enable-bootstrap-token-auth=true",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
         f"--service-cluster-ip-range={config.service_cidr}",

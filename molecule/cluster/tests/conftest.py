@@ -1,0 +1,58 @@
+"""What this scenario's tests share."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from fleet import Fleet
+
+SERVER, AGENT, SPARE = "greeter-cluster-1", "greeter-cluster-2", "greeter-cluster-3"
+ANSWERS = {
+    "customer-a.parcellab.com": b'{"response":"Hi!"}',
+    "customer-b.parcellab.com": b'{"response":"Dear Sir or Madam!"}',
+}
+LOUD = ("-vvv", "--diff")
+
+
+@pytest.fixture(scope="session")
+def fleet() -> Fleet:
+    """The converged hosts."""
+    return Fleet()
+
+
+@pytest.fixture(scope="session")
+def version(fleet: Fleet) -> str:
+    """The Kubernetes under test."""
+    return str(json.loads((fleet.ephemeral / "testbed.json").read_text())["k3s_version"])
+
+
+@pytest.fixture(scope="session")
+def secret(fleet: Fleet) -> str:
+    """What nodes join by, without what says of which cluster it is."""
+    token: str = fleet.node.check_output("cat /var/lib/rancher/k3s/server/token")
+    head, _, found = token.rpartition("::server:")
+    assert head.startswith("K10")
+    assert len(found) >= 16
+    return found
+
+
+def nodes(fleet: Fleet) -> dict[str, dict[str, Any]]:
+    """Node → what it says of itself."""
+    return {node["metadata"]["name"]: node["status"] for node in fleet.objects("nodes")["items"]}
+
+
+def is_ready(status: dict[str, Any]) -> bool:
+    """Whether a node is Ready."""
+    return any((each["type"], each["status"]) == ("Ready", "True") for each in status["conditions"])
+
+
+def pods_by_node(fleet: Fleet) -> dict[str, set[str]]:
+    """Node → the customers whose pods run on it."""
+    found: dict[str, set[str]] = {}
+    for pod in fleet.objects("pods", "--all-namespaces", "--selector=app.kubernetes.io/name=greeter")["items"]:
+        if "deletionTimestamp" not in pod["metadata"]:
+            found.setdefault(pod["spec"]["nodeName"], set()).add(pod["metadata"]["namespace"])
+    return found
