@@ -126,6 +126,20 @@ def pod_uids(pods: dict[str, Any]) -> dict[str, set[str]]:
     return found
 
 
+def podman(*arguments: str) -> str:
+    """What podman prints."""
+    return subprocess.run(["podman", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def replace_host(name: str) -> None:
+    """Put a bare host of the same name in the place of another one."""
+    (container,) = json.loads(podman("inspect", name))
+    podman("rm", "--force", "--time=0", name)
+    podman("volume", "rm", *(mount["Name"] for mount in container["Mounts"] if mount["Type"] == "volume"))
+    podman(*container["Config"]["CreateCommand"][1:])
+    podman("start", name)
+
+
 def changed(output: str) -> list[int]:
     """The ``changed=`` numbers of a run's recap, one for each host."""
     return [int(number) for number in re.findall(r"changed=(\d+)", output)]

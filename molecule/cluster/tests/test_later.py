@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fleet import Answer, Fleet, changed
+from fleet import Answer, Fleet, changed, replace_host
 
 from .conftest import AGENT, ANSWERS, LOUD, SERVER, SPARE, is_ready, nodes
 
@@ -76,20 +75,6 @@ def test_an_agent_is_added_by_a_run_for_it_alone(fleet: Fleet, tmp_path: Path, v
         assert fleet.get(host, SPARE) == Answer(200, "application/json", body)
 
 
-def podman(*arguments: str) -> str:
-    """What podman prints."""
-    return subprocess.run(["podman", *arguments], check=True, capture_output=True, text=True).stdout
-
-
-def replace(name: str) -> None:
-    """Put a bare host of the same name in the place of another one."""
-    (container,) = json.loads(podman("inspect", name))
-    podman("rm", "--force", "--time=0", name)
-    podman("volume", "rm", *(mount["Name"] for mount in container["Mounts"] if mount["Type"] == "volume"))
-    podman(*container["Config"]["CreateCommand"][1:])
-    podman("start", name)
-
-
 def test_one_run_mends_what_an_interrupted_one_left_and_takes_in_a_replaced_agent(
     fleet: Fleet, tmp_path: Path, version: str
 ) -> None:
@@ -99,7 +84,7 @@ def test_one_run_mends_what_an_interrupted_one_left_and_takes_in_a_replaced_agen
     text = spare.file(CONFIG).content_string
     assert "max-pods=80" in text
     spare.run_expect([0], f"sed -i '/^kubelet-arg:/d; /max-pods=80/d' {CONFIG}")
-    replace(AGENT)
+    replace_host(AGENT)
 
     done = fleet.play("site.yml", declared(tmp_path, {SPARE: None}))
     assert done.returncode == 0, done.stdout

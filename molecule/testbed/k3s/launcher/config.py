@@ -22,8 +22,8 @@ def _words(text: str) -> frozenset[str]:
 
 IMPLEMENTED = _words(
     """
-    cluster-cidr disable kube-apiserver-arg kube-controller-manager-arg kube-proxy-arg kube-scheduler-arg
-    kubelet-arg node-ip node-label node-name node-taint server service-cidr tls-san token token-file
+    cluster-cidr datastore-endpoint disable kube-apiserver-arg kube-controller-manager-arg kube-proxy-arg
+    kube-scheduler-arg kubelet-arg node-ip node-label node-name node-taint server service-cidr tls-san token token-file
     write-kubeconfig-mode
     """
 )
@@ -31,7 +31,7 @@ IMPLEMENTED = _words(
 ACCEPTED = _words(
     """
     advertise-address advertise-port agent-token agent-token-file alsologtostderr bind-address cluster-dns
-    cluster-domain cluster-init data-dir datastore-cafile datastore-certfile datastore-endpoint
+    cluster-domain cluster-init data-dir datastore-cafile datastore-certfile
     datastore-keyfile debug default-local-storage-path default-runtime disable-apiserver
     disable-cloud-controller disable-controller-manager disable-default-registry-endpoint disable-etcd
     disable-helm-controller disable-kube-proxy disable-network-policy disable-scheduler docker

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from launcher import cgroups, paths, payload, pki
+from launcher import cgroups, paths, payload, pki, shared
 from launcher.config import Config, ConfigError
 from launcher.ingress import Ingress
 from launcher.manifests import Manifests
@@ -27,6 +27,13 @@ def serve(config: Config) -> None:
     paths.RUN.mkdir(exist_ok=True)
     paths.node_password()
     token = pki.prepare(config, bin_dir)
+    if config.text("datastore-endpoint") and not shared.DONE.exists():
+        # The datastore speaks only to an API server: for this first look, one with certificates of its own.
+        with Supervisor() as supervisor:
+            _start_api_server(config, supervisor, bin_dir)
+            supervisor.wait_until("the API server is ready", pki.client().ready)
+            shared.share(pki.client(), token)
+        token = pki.prepare(config, bin_dir)
     api = pki.client()
     with Supervisor() as supervisor:
         _start_api_server(config, supervisor, bin_dir)
@@ -60,14 +67,16 @@ def _builtin(config: Config, token: Token) -> str:
 
 
 def _start_api_server(config: Config, supervisor: Supervisor, bin_dir: Path) -> None:
-    data = paths.SERVER / "db/etcd"
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    supervisor.start("etcd", bin_dir / "etcd", data)
+    datastore = config.text("datastore-endpoint")
+    if not datastore:
+        data = paths.SERVER / "db/etcd"
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        supervisor.start("etcd", bin_dir / "etcd", data)
     tls = paths.TLS
     supervisor.start(
         "kube-apiserver",
         bin_dir / "kube-apiserver",
-        "--etcd-servers=http://127.0.0.1:2379",
+        f"--etcd-servers={datastore or 'http://127.0.0.1:2379'}",
         f"--advertise-address={config.node_ip}",
         "--secure-port=6443",
         "--insecure-port=0",
@@ -103,7 +112,8 @@ def _start_controllers(config: Config, supervisor: Supervisor, bin_dir: Path) ->
         flags = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
         return [f"--{flag}={file}" for flag in flags]
 
-    common = ["--leader-elect=false", "--bind-address=127.0.0.1", "--port=0"]
+    alone = not config.text("datastore-endpoint")
+    common = [f"--leader-elect={'false' if alone else 'true'}", "--bind-address=127.0.0.1", "--port=0"]
     supervisor.start(
         "kube-controller-manager",
         bin_dir / "kube-controller-manager",

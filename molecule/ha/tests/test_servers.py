@@ -1,0 +1,151 @@
+"""Two servers, an agent and what later runs do to them, as one story: each test goes on from the one before."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fleet import Answer, Fleet, changed, pod_uids, replace_host
+
+FIRST, SECOND, AGENT = "greeter-ha-1", "greeter-ha-2", "greeter-ha-3"
+HI = Answer(200, "application/json", b'{"response":"Hi!"}')
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Fleet:
+    """The converged hosts."""
+    return Fleet()
+
+
+def nodes(fleet: Fleet, server: str) -> dict[str, str]:
+    """Node → whether it is Ready, as one of the servers says."""
+    listed = json.loads(fleet.nodes[server].check_output("k3s kubectl get nodes --output=json"))
+    return {
+        node["metadata"]["name"]: each["status"]
+        for node in listed["items"]
+        for each in node["status"]["conditions"]
+        if each["type"] == "Ready"
+    }
+
+
+def moment(fleet: Fleet, node: str, event: str) -> int:
+    """When K3s last began to start (``InactiveExit``) or had started (``ActiveEnter``), on the clock of all hosts."""
+    service = "k3s-agent" if node == AGENT else "k3s"
+    shown = fleet.nodes[node].check_output(f"systemctl show {service} --property={event}TimestampMonotonic --value")
+    return int(shown)
+
+
+@contextmanager
+def called(fleet: Fleet) -> Iterator[list[Answer | str]]:
+    """Call the customer through the agent ten times a second meanwhile; give what came back."""
+    over, seen = threading.Event(), list[Answer | str]()
+
+    def call() -> None:
+        # Bounded: whatever takes longer than ten minutes has failed anyway.
+        for _ in range(6000):
+            try:
+                seen.append(fleet.get("customer-a.parcellab.com", AGENT))
+            except OSError as error:
+                seen.append(repr(error))
+            if over.wait(0.1):
+                return
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        caller.join()
+
+
+def fleet_pods(fleet: Fleet) -> dict[str, set[str]]:
+    """The customers' pods, as the second server says: the first may be down."""
+    return pod_uids(json.loads(fleet.nodes[SECOND].check_output("k3s kubectl get pods -A --output=json")))
+
+
+def settings(folder: Path, flags: dict[str, object]) -> str:
+    """The argument for these flags of all servers."""
+    path = folder / "settings.json"
+    path.write_text(json.dumps({"k3s_server_config": flags}))
+    return f"--extra-vars=@{path}"
+
+
+def test_both_servers_are_of_one_cluster_and_every_node_answers(fleet: Fleet) -> None:
+    for server in (FIRST, SECOND):
+        assert nodes(fleet, server) == {FIRST: "True", SECOND: "True", AGENT: "True"}
+    for node in (FIRST, SECOND, AGENT):
+        assert fleet.get("customer-a.parcellab.com", node) == HI
+
+
+def test_the_servers_were_started_one_after_the_other_and_the_agent_last(fleet: Fleet) -> None:
+    assert moment(fleet, FIRST, "ActiveEnter") < moment(fleet, SECOND, "InactiveExit")
+    assert moment(fleet, SECOND, "ActiveEnter") < moment(fleet, AGENT, "InactiveExit")
+
+
+def test_the_datastores_address_is_for_root_alone(fleet: Fleet) -> None:
+    for server in (FIRST, SECOND):
+        file = fleet.nodes[server].file("/etc/rancher/k3s/config.yaml.d/secrets.yaml")
+        assert (file.user, file.mode) == ("root", 0o600)
+        assert "datastore-endpoint: http://" in file.content_string
+        assert "datastore" not in fleet.nodes[server].file("/etc/rancher/k3s/config.yaml").content_string
+
+
+def test_a_second_run_changes_nothing_anywhere(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    before = fleet.main_pids(), fleet.pods()
+    started = time.monotonic()
+    done = fleet.play("site.yml")
+    with capsys.disabled():
+        print(f"\nsite.yml again, three nodes: {time.monotonic() - started:.1f} s")
+    assert done.returncode == 0, done.stdout
+    assert changed(done.stdout) == [0, 0, 0, 0]
+    assert (fleet.main_pids(), fleet.pods()) == before
+
+
+def test_a_server_that_does_not_come_back_stops_the_roll(fleet: Fleet, tmp_path: Path) -> None:
+    before = fleet.main_pids()
+    with called(fleet) as seen:
+        done = fleet.play("k3s.yml", settings(tmp_path, {"no-such-flag": True}))
+    assert done.returncode != 0
+    assert f"K3s on {FIRST} is not Ready" in done.stdout
+    after = fleet.main_pids()
+    assert after[FIRST] != before[FIRST]
+    assert {name: after[name] for name in (SECOND, AGENT)} == {name: before[name] for name in (SECOND, AGENT)}
+    assert set(seen) == {HI}
+    assert nodes(fleet, SECOND)[SECOND] == "True"
+
+
+def test_the_next_run_restarts_the_servers_one_at_a_time_and_nothing_else(fleet: Fleet, tmp_path: Path) -> None:
+    before, pods = fleet.main_pids(), fleet_pods(fleet)
+    with called(fleet) as seen:
+        done = fleet.play("k3s.yml", settings(tmp_path, {"kubelet-arg": ["max-pods=90"]}))
+    assert done.returncode == 0, done.stdout
+    after = fleet.main_pids()
+    assert [name for name in after if after[name] != before[name]] == [FIRST, SECOND]
+    assert moment(fleet, FIRST, "ActiveEnter") < moment(fleet, SECOND, "InactiveExit")
+    assert set(seen) == {HI}
+    assert nodes(fleet, FIRST) == {FIRST: "True", SECOND: "True", AGENT: "True"}
+    assert fleet_pods(fleet) == pods
+
+
+def test_a_replaced_first_server_joins_the_other_and_leaves_it_alone(fleet: Fleet, tmp_path: Path) -> None:
+    pid = fleet.main_pid(SECOND)
+    replace_host(FIRST)
+    with called(fleet) as seen:
+        done = fleet.play("site.yml", settings(tmp_path, {"kubelet-arg": ["max-pods=90"]}))
+    assert done.returncode == 0, done.stdout
+    assert fleet.main_pid(SECOND) == pid
+    for server in (FIRST, SECOND):
+        assert nodes(fleet, server) == {FIRST: "True", SECOND: "True", AGENT: "True"}
+    for node in (FIRST, SECOND, AGENT):
+        assert fleet.get("customer-a.parcellab.com", node) == HI
+    # The pods of the host that went are missed by the ingress until Kubernetes has noticed, and not for ever.
+    assert seen[-1] == HI
+    again = fleet.play("k3s.yml", settings(tmp_path, {"kubelet-arg": ["max-pods=90"]}))
+    assert changed(again.stdout) == [0, 0, 0]
