@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -37,6 +38,14 @@ def secret(fleet: Fleet) -> str:
     assert head.startswith("K10")
     assert len(found) >= 16
     return found
+
+
+def gives_away(output: str, secret: str, fleet: Fleet) -> bool:
+    """Whether a run's output holds the secret, as it is or in the token's file as modules hand files on."""
+    encoded = base64.b64encode(fleet.node.check_output("cat /var/lib/rancher/k3s/server/token").encode()).decode()
+    text = "".join(output.split())
+    # The last digits depend on whether the file ends with its line.
+    return secret in text or encoded[:-4] in text
 
 
 def nodes(fleet: Fleet) -> dict[str, dict[str, Any]]:
