@@ -111,7 +111,7 @@ def test_a_second_run_changes_nothing_anywhere(fleet: Fleet, capsys: pytest.Capt
 def test_a_server_that_does_not_come_back_stops_the_roll(fleet: Fleet, tmp_path: Path) -> None:
     before = fleet.main_pids()
     with called(fleet) as seen:
-        done = fleet.play("k3s.yml", settings(tmp_path, {"no-such-flag": True}))
+        done = fleet.play("k3s.yml", settings(tmp_path, {"kubelet-arg": ["no-such-flag"]}))
     assert done.returncode != 0
     assert f"K3s on {FIRST} is not Ready" in done.stdout
     after = fleet.main_pids()

@@ -59,6 +59,7 @@ def work(config: Config) -> None:
         _forget_other_cluster(authority)
         AUTHORITY.write_text(authority)
         write_private(BOOTSTRAP, _kubeconfig(server.geturl(), authority, token))
+        _turn_to(server.geturl())
         joining = Api(server.netloc, trusting(AUTHORITY), _bearer(token))
         name, password = config.node_name, paths.node_password()
         _insist("register the node's name", lambda: _claim(joining, name, password))
@@ -103,6 +104,14 @@ def _forget_other_cluster(authority: str) -> None:
     if AUTHORITY.exists() and AUTHORITY.read_text() != authority:
         KUBECONFIG.unlink(missing_ok=True)
         shutil.rmtree(KUBELET_PKI, ignore_errors=True)
+
+
+def _turn_to(server: str) -> None:
+    """Have a kubelet that has its certificate call this server, whichever it has joined by."""
+    if KUBECONFIG.exists():
+        kubeconfig: dict[str, Any] = yaml.safe_load(KUBECONFIG.read_text())
+        kubeconfig["clusters"][0]["cluster"]["server"] = server
+        write_private(KUBECONFIG, yaml.safe_dump(kubeconfig))
 
 
 def _kubeconfig(server: str, authority: str, token: Token) -> str:
