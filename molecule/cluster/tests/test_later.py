@@ -48,11 +48,10 @@ def test_a_second_run_changes_nothing_anywhere(fleet: Fleet, capsys: pytest.Capt
     assert state(fleet, SERVER, AGENT) == before
 
 
-def test_a_change_for_one_node_restarts_that_node_alone(fleet: Fleet, tmp_path: Path, secret: str) -> None:
+def test_a_change_for_one_node_restarts_that_node_alone(fleet: Fleet, tmp_path: Path) -> None:
     before, pid = state(fleet, SERVER), fleet.main_pid(AGENT)
-    done = fleet.play("k3s.yml", declared(tmp_path, {AGENT: 90}), *LOUD)
+    done = fleet.play("k3s.yml", declared(tmp_path, {AGENT: 90}))
     assert done.returncode == 0, done.stdout
-    assert not gives_away(done.stdout, secret, fleet)
     assert fleet.main_pid(AGENT) not in (pid, "0")
     assert state(fleet, SERVER) == before
     assert capacities(fleet) == {SERVER: "110", AGENT: "90"}
