@@ -34,6 +34,7 @@ def is_part(initial: str, server_url: str, *, cluster_init: bool, needs_token: b
     """A part without a fault, in a cluster that is yet to be made."""
     return {
         "initial": initial,
+        "first": "s1",
         "has_cluster": False,
         "server_url": server_url,
         "cluster_init": cluster_init,
@@ -111,6 +112,13 @@ def test_with_a_datastore_of_their_own_servers_join_nobody_but_share_the_token()
     assert part(servers, "s2", **settings) == is_part("s1", "", cluster_init=False, needs_token=True)
     again = {"s2": host("192.0.2.2", has_cluster=True, present=[TOKEN_FILE]), "s1": host("192.0.2.1", has_cluster=True)}
     assert {name: part(again, name, **settings)["needs_token"] for name in again} == {"s1": False, "s2": True}
+
+
+def test_the_kubeconfig_is_the_first_servers_also_when_that_has_just_been_replaced() -> None:
+    assert part(THREE | {"s1": host("192.0.2.1")}, "a1")["first"] == "s1"
+    gone: dict[str, dict[str, Any]] = THREE | {"s1": {}}
+    assert part(gone, "a1", others={"s1": {"unreachable": True}}, running=["s2", "s3", "a1"])["first"] == "s2"
+    assert part(gone, "a1", others={"s1": THREE["s1"]["_k3s_look"]}, running=["a1"])["first"] == "s1"
 
 
 def test_a_given_token_is_for_all() -> None:

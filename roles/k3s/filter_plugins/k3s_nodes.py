@@ -70,9 +70,10 @@ def part(
             what the module has returned on servers that this run leaves out), ``running`` (the hosts of this run).
 
     Returns:
-        ``initial`` (a host), ``has_cluster`` (whether there is one already), ``server_url`` (empty for who starts a
-        cluster or has its state elsewhere), ``cluster_init``, ``needs_token`` (whether it takes the token from a file),
-        ``fault`` (empty, or why this run cannot go on).
+        ``initial`` (a host), ``first`` (the first server there will be when all of this run have started),
+        ``has_cluster`` (whether there is one already), ``server_url`` (empty for who starts a cluster or has its state
+        elsewhere), ``cluster_init``, ``needs_token`` (whether it takes the token from a file), ``fault`` (empty, or why
+        this run cannot go on).
     """
     looks = {each: hostvars[each].get("_k3s_look") or settings["others"].get(each) or {} for each in [*servers, host]}
     unseen = [server for server in servers if "present" not in looks[server]]
@@ -109,6 +110,7 @@ def part(
         )
     return {
         "initial": initial,
+        "first": next((each for each in servers if each in holders or each in settings["running"]), initial),
         "has_cluster": bool(holders),
         "server_url": server_url,
         "cluster_init": host in servers and len(servers) > 1 and not datastore and not server_url,
