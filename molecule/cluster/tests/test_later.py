@@ -82,7 +82,7 @@ def test_one_run_mends_what_an_interrupted_one_left_and_takes_a_setting_back(fle
     assert "max-pods=80" in text
     spare.run_expect([0], f"sed -i '/^kubelet-arg:/d; /max-pods=80/d' {CONFIG}")
 
-    done = fleet.play("k3s.yml", declared(tmp_path, {SPARE: None}))
+    done = fleet.play("site.yml", declared(tmp_path, {SPARE: None}))
     assert done.returncode == 0, done.stdout
     assert capacities(fleet) == {SERVER: "110", AGENT: "110", SPARE: "110"}
     found = nodes(fleet)
