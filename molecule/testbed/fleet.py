@@ -6,7 +6,9 @@ import http.client
 import json
 import os
 import re
+import socket
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,6 +140,20 @@ def replace_host(name: str) -> None:
     podman("volume", "rm", *(mount["Name"] for mount in container["Mounts"] if mount["Type"] == "volume"))
     podman(*container["Config"]["CreateCommand"][1:])
     podman("start", name)
+    (port,) = container["HostConfig"]["PortBindings"]["22/tcp"]
+    until = time.monotonic() + 60
+    while not lets_in(port["HostIp"], int(port["HostPort"])):
+        assert time.monotonic() < until, f"{name} has no SSH server"
+        time.sleep(0.2)
+
+
+def lets_in(address: str, port: int) -> bool:
+    """Whether an SSH server answers there."""
+    try:
+        with socket.create_connection((address, port), timeout=2) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
 
 
 def changed(output: str) -> list[int]:

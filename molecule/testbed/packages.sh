@@ -5,7 +5,7 @@ cd "$(dirname "$0")"
 mapfile -t packages < packages.txt
 
 if ! command -v dpkg-query >/dev/null; then
-  for program in podman runc mmdebstrap; do
+  for program in podman runc mmdebstrap ssh; do
     command -v "$program" >/dev/null || missing+=" $program"
   done
   [ -z "${missing:-}" ] || { echo "The test hosts need:$missing. Install them with this system's package manager." >&2; exit 1; }
