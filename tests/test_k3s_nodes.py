@@ -236,6 +236,7 @@ def node(name: str = "n1", version: str = "v1.35.6+k3s1", **conditions: str) -> 
     return {
         "kind": "Node",
         "metadata": {"name": name},
+        "spec": {},
         "status": {
             "nodeInfo": {"kubeletVersion": version},
             "conditions": [{"type": key, "status": value, "message": "as it is"} for key, value in conditions.items()],
@@ -243,7 +244,7 @@ def node(name: str = "n1", version: str = "v1.35.6+k3s1", **conditions: str) -> 
     }
 
 
-LEASE = {"kind": "Lease", "spec": {"renewTime": "2026-11-22T10:00:10.000000Z"}}
+LEASE = {"kind": "Lease", "metadata": {"name": "n1"}, "spec": {"renewTime": "2026-11-22T10:00:10.000000Z"}}
 
 
 @pytest.mark.parametrize(
@@ -280,3 +281,48 @@ def test_only_a_node_that_is_there_and_well_is_ready() -> None:
     assert k3s_nodes.is_ready(json.dumps(node(Ready="True")))
     assert not k3s_nodes.is_ready(json.dumps(node(Ready="Unknown")))
     assert not k3s_nodes.is_ready("\n")
+
+
+def among(*others: dict[str, Any], **own: str) -> str:
+    """A list of the node n1 with these conditions, and the others."""
+    return json.dumps({"items": [node("n1", **own), *others]})
+
+
+def with_spec(found: dict[str, Any], **spec: object) -> dict[str, Any]:
+    """The same node with this ``spec``."""
+    return found | {"spec": spec}
+
+
+WELL = node("n2", Ready="True")
+TAINTS = [{"key": "for", "value": "databases", "effect": "NoSchedule"}]
+SOFT = [{"key": "for", "value": "databases", "effect": "PreferNoSchedule"}]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "can"),
+    [
+        (among(WELL, Ready="True"), True),
+        (among(with_spec(WELL, taints=SOFT), Ready="True"), True),
+        # With no other node that takes pods, there is nowhere to go.
+        (among(Ready="True"), False),
+        (among(node("n2", Ready="Unknown"), Ready="True"), False),
+        (among(with_spec(WELL, unschedulable=True), Ready="True"), False),
+        (among(with_spec(WELL, taints=TAINTS), Ready="True"), False),
+        (among(node("n2", Ready="False"), node("n3", Ready="True"), Ready="True"), True),
+        # With no kubelet that stops them, pods would be waited for in vain.
+        (among(WELL, Ready="Unknown"), False),
+        # It has never joined.
+        (json.dumps({"items": [WELL]}), False),
+    ],
+)
+def test_pods_are_moved_off_a_node_that_is_well_to_one_that_takes_them(nodes: str, can: bool) -> None:
+    assert k3s_nodes.can_drain(nodes, "n1") is can
+
+
+def test_who_is_cordoned_by_an_upgrade_is_told_from_whom_the_operator_has_cordoned() -> None:
+    ours, theirs, free = (with_spec(node(name), unschedulable=name != "n3") for name in ("n1", "n2", "n3"))
+    ours["metadata"]["annotations"] = {"greeter-fleet/cordoned": "upgrade"}
+    theirs["metadata"]["annotations"] = {"reason": "memory"}
+    answer = json.dumps({"items": [ours, theirs, free, LEASE]})
+    assert k3s_nodes.cordoned_for_upgrade(answer) == ["n1"]
+    assert [name for name in ("n1", "n2", "n3") if k3s_nodes.is_kept_cordoned(answer, name)] == ["n2"]

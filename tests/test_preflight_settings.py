@@ -82,6 +82,7 @@ GOOD: dict[str, list[Any]] = {
     "k3s_kubeconfig": ["/home/me/fleet.yaml"],
     "k3s_api_url": ["https://192.0.2.10:6443"],
     "k3s_ready_timeout": [1, 300, "600"],
+    "k3s_drain_timeout": [0, 300, "600"],
 }
 
 
@@ -345,6 +346,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("k3s_kubeconfig", "", "k3s_kubeconfig: will not do; write one such as ~/fleet.yaml"),
     ("k3s_api_url", "192.0.2.10:6443", "k3s_api_url: will not do; write one such as https://192.0.2.10:6443"),
     ("k3s_ready_timeout", 0, "k3s_ready_timeout: is not a number of seconds; write 1 or more"),
+    ("k3s_ready_timeout", "0", "k3s_ready_timeout: is not a number of seconds; write 1 or more"),
+    ("k3s_drain_timeout", -1, "k3s_drain_timeout: is not a number of seconds; write 0 or more"),
+    ("k3s_drain_timeout", True, "k3s_drain_timeout: is not a number of seconds; write 0 or more"),
     ("k3s_ready_timeout", "5m", "k3s_ready_timeout: is not a number of seconds; write 1 or more"),
 ]
 

@@ -11,6 +11,8 @@ Config = dict[str, Any]
 
 PORT = 6443
 TOKEN_FILE = "/etc/rancher/k3s/token"
+# How the role marks a node that it has cordoned.
+CORDONED = "greeter-fleet/cordoned"
 # Kept out of config.yaml, so that changes of everything else can be shown.
 SECRET = (
     "agent-token",
@@ -157,9 +159,13 @@ def _conditions(node: Mapping[str, Any]) -> dict[str, Any]:
     return {each["type"]: each for each in node["status"].get("conditions", [])}
 
 
+def _is_ready(node: Mapping[str, Any]) -> bool:
+    return bool(_conditions(node).get("Ready", {}).get("status") == "True")
+
+
 def is_ready(node: str) -> bool:
     """Say whether a Node, as JSON text, is Ready; a node that is not there (no text) is not."""
-    return bool(node.strip()) and _conditions(json.loads(node)).get("Ready", {}).get("status") == "True"
+    return bool(node.strip()) and _is_ready(json.loads(node))
 
 
 def is_back(answer: str, version: str, heard_before: str) -> bool:
@@ -196,6 +202,36 @@ def not_ready(answer: str, expected: Mapping[str, str]) -> list[str]:
     return faults
 
 
+def _nodes(answer: str) -> dict[str, dict[str, Any]]:
+    items = json.loads(answer)["items"]
+    return {each["metadata"]["name"]: each for each in items if each.get("kind", "Node") == "Node"}
+
+
+def is_kept_cordoned(answer: str, name: str) -> bool:
+    """Say whether the operator has cordoned a node, from a NodeList as JSON text; an upgrade's own mark tells."""
+    return bool(_nodes(answer)[name]["spec"].get("unschedulable")) and name not in cordoned_for_upgrade(answer)
+
+
+def cordoned_for_upgrade(answer: str) -> list[str]:
+    """Name the nodes of a List, as JSON text, that an upgrade has cordoned and not let go yet."""
+    return [name for name, node in _nodes(answer).items() if CORDONED in node["metadata"].get("annotations", {})]
+
+
+def can_drain(answer: str, name: str) -> bool:
+    """Say whether a node's pods can be moved, from a NodeList as JSON text.
+
+    They can if its kubelet is there to stop them, and another node takes pods of every kind.
+    """
+    nodes = _nodes(answer)
+    others = [node for other, node in nodes.items() if other != name and _takes_pods(node)]
+    return bool(name in nodes and _is_ready(nodes[name]) and others)
+
+
+def _takes_pods(node: Mapping[str, Any]) -> bool:
+    repelled = any(taint["effect"] in ("NoSchedule", "NoExecute") for taint in node["spec"].get("taints", []))
+    return _is_ready(node) and not node["spec"].get("unschedulable") and not repelled
+
+
 class FilterModule:
     """The filters under the names that the role uses."""
 
@@ -209,4 +245,7 @@ class FilterModule:
             "k3s_is_ready": is_ready,
             "k3s_is_back": is_back,
             "k3s_not_ready": not_ready,
+            "k3s_is_kept_cordoned": is_kept_cordoned,
+            "k3s_cordoned_for_upgrade": cordoned_for_upgrade,
+            "k3s_can_drain": can_drain,
         }

@@ -55,7 +55,7 @@ ARCHITECTURES = ("amd64", "arm64", "arm")
 REGISTRY_KEYS = {"mirrors": ("endpoint", "rewrite"), "configs": ("auth", "tls")}
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # A setting that the command line gives is a text: -e k3s_ready_timeout=600
-SECONDS = re.compile(r"0*[1-9][0-9]{0,8}")
+SECONDS = re.compile(r"[0-9]{1,9}")
 
 
 def kind(value: object) -> str:
@@ -235,11 +235,15 @@ def environment(where: str, given: object) -> Iterator[str]:
             yield f"{each}: holds a control character, such as a line break; write it on one line"
 
 
-def seconds(where: str, value: object) -> Iterator[str]:
-    """Faults of a number of seconds."""
-    good = value >= 1 if isinstance(value, int) else isinstance(value, str) and SECONDS.fullmatch(value)
-    if isinstance(value, bool) or not good:
-        yield f"{where}: is not a number of seconds; write 1 or more"
+def seconds(least: int) -> Check:
+    """A check for a number of seconds."""
+
+    def check(where: str, value: object) -> Iterator[str]:
+        written = int(value) if isinstance(value, str) and SECONDS.fullmatch(value) else value
+        if isinstance(written, bool) or not isinstance(written, int) or written < least:
+            yield f"{where}: is not a number of seconds; write {least} or more"
+
+    return check
 
 
 CHECKS: dict[str, Check] = {
@@ -257,7 +261,8 @@ CHECKS: dict[str, Check] = {
     "k3s_cluster_name": pattern(r"[^\s/]+", "greeter-fleet"),
     "k3s_kubeconfig": pattern(r"[^\n]+", "~/fleet.yaml"),
     "k3s_api_url": pattern(r"https://\S+", "https://192.0.2.10:6443"),
-    "k3s_ready_timeout": seconds,
+    "k3s_ready_timeout": seconds(1),
+    "k3s_drain_timeout": seconds(0),
 }
 
 
