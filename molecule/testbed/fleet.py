@@ -8,7 +8,10 @@ import os
 import re
 import socket
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +67,32 @@ class Fleet:
             return Answer(response.status, response.headers["Content-Type"], response.read())
         finally:
             connection.close()
+
+    @contextmanager
+    def called(self, host: str, *nodes: str, per_second: int) -> Iterator[list[Answer | str]]:
+        """Call ``host`` meanwhile, so often a second through each of the nodes; give what came back, or the error."""
+        over, seen = threading.Event(), list[Answer | str]()
+
+        def call(node: str) -> None:
+            started = time.monotonic()
+            # Bounded: whatever takes longer than ten minutes has failed anyway.
+            for number in range(1, 600 * per_second):
+                try:
+                    seen.append(self.get(host, node))
+                except OSError as error:
+                    seen.append(f"{time.monotonic() - started:.1f} s, {node}: {error!r}")
+                if over.wait(max(0.0, started + number / per_second - time.monotonic())):
+                    return
+
+        callers = [threading.Thread(target=call, args=[node]) for node in nodes]
+        for caller in callers:
+            caller.start()
+        try:
+            yield seen
+        finally:
+            over.set()
+            for caller in callers:
+                caller.join()
 
     def main_pid(self, node: str = "") -> str:
         """The process number of K3s on a node, the first server if none is named; ``0`` where it does not run."""

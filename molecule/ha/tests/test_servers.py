@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -48,30 +45,6 @@ def moment(fleet: Fleet, node: str, event: str) -> int:
     service = "k3s-agent" if node == AGENT else "k3s"
     shown = fleet.nodes[node].check_output(f"systemctl show {service} --property={event}TimestampMonotonic --value")
     return int(shown)
-
-
-@contextmanager
-def called(fleet: Fleet) -> Iterator[list[Answer | str]]:
-    """Call the customer through the agent ten times a second meanwhile; give what came back."""
-    over, seen = threading.Event(), list[Answer | str]()
-
-    def call() -> None:
-        # Bounded: whatever takes longer than ten minutes has failed anyway.
-        for _ in range(6000):
-            try:
-                seen.append(fleet.get("customer-a.parcellab.com", AGENT))
-            except OSError as error:
-                seen.append(repr(error))
-            if over.wait(0.1):
-                return
-
-    caller = threading.Thread(target=call)
-    caller.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        caller.join()
 
 
 def fleet_pods(fleet: Fleet) -> dict[str, set[str]]:
@@ -120,7 +93,7 @@ def test_a_second_run_changes_nothing_anywhere(fleet: Fleet, capsys: pytest.Capt
 
 def test_a_server_that_does_not_come_back_stops_the_roll(fleet: Fleet, tmp_path: Path) -> None:
     before = fleet.main_pids()
-    with called(fleet) as seen:
+    with fleet.called("customer-a.parcellab.com", AGENT, per_second=10) as seen:
         done = fleet.play("k3s.yml", settings(tmp_path, {"kubelet-arg": ["no-such-flag"]}))
     assert done.returncode != 0
     assert f"K3s on {FIRST} is not Ready" in done.stdout
@@ -132,7 +105,7 @@ def test_a_server_that_does_not_come_back_stops_the_roll(fleet: Fleet, tmp_path:
 
 def test_the_next_run_restarts_the_servers_one_at_a_time_and_nothing_else(fleet: Fleet, tmp_path: Path) -> None:
     before, pods = fleet.main_pids(), fleet_pods(fleet)
-    with called(fleet) as seen:
+    with fleet.called("customer-a.parcellab.com", AGENT, per_second=10) as seen:
         done = fleet.play("k3s.yml", settings(tmp_path, {"kubelet-arg": ["max-pods=90"]}))
     assert done.returncode == 0, done.stdout
     after = fleet.main_pids()
@@ -147,7 +120,7 @@ def test_the_next_run_restarts_the_servers_one_at_a_time_and_nothing_else(fleet:
 def test_a_replaced_first_server_joins_the_others_and_leaves_them_alone(fleet: Fleet, tmp_path: Path) -> None:
     before = fleet.main_pids()
     replace_host(FIRST)
-    with called(fleet) as seen:
+    with fleet.called("customer-a.parcellab.com", AGENT, per_second=10) as seen:
         done = fleet.play("site.yml", settings(tmp_path, {"kubelet-arg": ["max-pods=90"]}))
     assert done.returncode == 0, done.stdout
     assert {name: fleet.main_pid(name) for name in SERVERS[1:]} == {name: before[name] for name in SERVERS[1:]}
