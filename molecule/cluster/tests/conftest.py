@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import Any
 
 import pytest
@@ -65,3 +66,16 @@ def pods_by_node(fleet: Fleet) -> dict[str, set[str]]:
         if "deletionTimestamp" not in pod["metadata"]:
             found.setdefault(pod["spec"]["nodeName"], set()).add(pod["metadata"]["namespace"])
     return found
+
+
+def heard(fleet: Fleet, name: str) -> str:
+    """When a node's kubelet was last heard of."""
+    return fleet.kubectl("get", f"lease/{name}", "--namespace=kube-node-lease", "--output=jsonpath={.spec.renewTime}")
+
+
+def wait_until_back(fleet: Fleet, name: str, since: str) -> None:
+    """Wait until a node is Ready and was heard of anew: what the API says of one that has stopped stays for a while."""
+    until = time.monotonic() + 60
+    while heard(fleet, name) == since or not is_ready(nodes(fleet)[name]):
+        assert time.monotonic() < until, f"{name} is not back"
+        time.sleep(0.5)
