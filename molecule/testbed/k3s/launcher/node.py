@@ -102,9 +102,10 @@ class Node:
         return subprocess.run([*CTR, "version"], check=False, capture_output=True).returncode == 0
 
     def _masquerade(self) -> None:
-        """Let pods leave the cluster by the node's address."""
+        """Let pods leave the cluster by the node's address, with flannel's comment on the rule."""
         pods = self._config.cluster_cidr
-        rule = ["POSTROUTING", "-s", pods, "!", "-d", pods, "-j", "MASQUERADE"]
+        comment = ["-m", "comment", "--comment", "flanneld masq"]
+        rule = ["POSTROUTING", "-s", pods, "!", "-d", pods, *comment, "-j", "MASQUERADE"]
         tool = ["iptables", "--wait", "--table", "nat"]
         if subprocess.run([*tool, "-C", *rule], check=False, capture_output=True).returncode:
             subprocess.run([*tool, "-A", *rule], check=True)
