@@ -7,7 +7,7 @@ import json
 import platform
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,14 @@ LOCAL = {
 Files = dict[str, dict[str, str]]
 """Host → path → what it would hold."""
 
-Foresee = Callable[[list[str], list[str], Mapping[str, object]], tuple[Files, str]]
-
 CONFIG, SECRETS, TOKEN = (f"/etc/rancher/k3s/{name}" for name in ("config.yaml", "config.yaml.d/secrets.yaml", "token"))
 REGISTRIES = "/etc/rancher/k3s/registries.yaml"
+LAYERS: dict[str, Any] = {
+    "k3s_config": {"cluster-cidr": "10.42.0.0/16,fd42::/56", "service-cidr": "10.43.0.0/16,fd43::/112"},
+    "k3s_server_config": {"disable": ["servicelb"], "etcd-s3-secret-key": SECRET},
+    "k3s_agent_config": {"node-label": ["kind=agent"]},
+    "k3s_node_config": {"node-label+": ["rack=1"]},
+}
 KUBE_VIP = "/var/lib/rancher/k3s/server/manifests/kube-vip.yaml"
 
 
@@ -43,10 +47,8 @@ def bare() -> None:
         pytest.skip("this machine runs K3s itself")
 
 
-@pytest.fixture
-def artifacts(tmp_path: Path) -> Path:
-    """A folder of artifacts whose binary says nothing but its version."""
-    folder = tmp_path / "artifacts"
+def make_artifacts(folder: Path) -> Path:
+    """Fill a folder of artifacts whose binary says nothing but its version."""
     folder.mkdir()
     binary = folder / {"amd64": "k3s", "arm64": "k3s-arm64"}[ARCH]
     binary.write_text(f"#!/bin/sh\necho 'k3s version {VERSION} (0)'\n")
@@ -56,24 +58,22 @@ def artifacts(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def foresee(ansible: Run, tmp_path: Path, artifacts: Path) -> Foresee:
-    """A function that gives what a run would write and all that it says, at its loudest."""
-
-    def run(servers: list[str], agents: list[str], settings: Mapping[str, object]) -> tuple[Files, str]:
-        inventory, extra = tmp_path / "hosts.yml", tmp_path / "extra.json"
-        groups = {"k3s_servers": servers, "k3s_agents": agents}
-        children = {group: {"hosts": dict.fromkeys(names, LOCAL)} for group, names in groups.items()}
-        inventory.write_text(yaml.safe_dump({"k3s_cluster": {"children": children}}))
-        extra.write_text(json.dumps({"k3s_version": VERSION, "k3s_artifact_dir": str(artifacts), **settings}))
-        done = ansible(
-            "ansible-playbook", f"--inventory={inventory}", f"--extra-vars=@{extra}", "--check", "--diff", "-vvv",
-            str(PROJECT / "playbooks/k3s.yml"), ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout
-        return written(done.stdout), done.stdout
-
-    return run
+def foreseen(
+    ansible: Run, folder: Path, servers: list[str], agents: list[str], settings: Mapping[str, object], *arguments: str
+) -> tuple[Files, str]:
+    """Give what a run would write, and all that it says."""
+    inventory, extra = folder / "hosts.yml", folder / "extra.json"
+    groups = {"k3s_servers": servers, "k3s_agents": agents}
+    children = {group: {"hosts": dict.fromkeys(names, LOCAL)} for group, names in groups.items()}
+    inventory.write_text(yaml.safe_dump({"k3s_cluster": {"children": children}}))
+    artifacts = make_artifacts(folder / "artifacts")
+    extra.write_text(json.dumps({"k3s_version": VERSION, "k3s_artifact_dir": str(artifacts), **settings}))
+    done = ansible(
+        "ansible-playbook", f"--inventory={inventory}", f"--extra-vars=@{extra}", "--check", "--diff", *arguments,
+        str(PROJECT / "playbooks/k3s.yml"), ANSIBLE_STDOUT_CALLBACK="ansible.posix.json", ANSIBLE_PIPELINING="1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    return written(done.stdout), done.stdout
 
 
 def written(output: str) -> Files:
@@ -96,8 +96,8 @@ def unit(files: dict[str, str]) -> str:
     return text
 
 
-def test_one_server(foresee: Foresee) -> None:
-    files, _ = foresee(["s1"], [], {"k3s_config": {"disable": ["servicelb"]}})
+def test_one_server(ansible: Run, tmp_path: Path) -> None:
+    files, _ = foreseen(ansible, tmp_path, ["s1"], [], {"k3s_config": {"disable": ["servicelb"]}})
     assert yaml.safe_load(files["s1"][CONFIG]) == {
         "secrets-encryption": True,
         "write-kubeconfig-mode": "0600",
@@ -109,9 +109,10 @@ def test_one_server(foresee: Foresee) -> None:
     assert REGISTRIES not in files["s1"]
 
 
-def test_three_servers_and_an_agent_behind_an_address_of_kube_vip(foresee: Foresee) -> None:
+def test_three_servers_and_an_agent_behind_an_address_of_kube_vip(ansible: Run, tmp_path: Path) -> None:
     servers, agents = ["s1", "s2", "s3"], ["a1"]
-    files, _ = foresee(servers, agents, {"k3s_registration_address": "192.0.2.10", "k3s_kube_vip_interface": "eth7"})
+    settings = {"k3s_registration_address": "192.0.2.10", "k3s_kube_vip_interface": "eth7"}
+    files, _ = foreseen(ansible, tmp_path, servers, agents, settings)
     of_servers = {
         "secrets-encryption": True, "write-kubeconfig-mode": "0600", "tls-san": ["192.0.2.10"],
     }  # fmt: skip
@@ -134,35 +135,36 @@ def test_three_servers_and_an_agent_behind_an_address_of_kube_vip(foresee: Fores
     )
 
 
-def test_layers_of_settings_reach_the_nodes_they_are_for(foresee: Foresee) -> None:
-    settings: dict[str, Any] = {
-        "k3s_registration_address": "fd00::10",
-        "k3s_config": {"cluster-cidr": "10.42.0.0/16,fd42::/56", "service-cidr": "10.43.0.0/16,fd43::/112"},
-        "k3s_server_config": {"disable": ["servicelb"]},
-        "k3s_agent_config": {"node-label": ["kind=agent"]},
-        "k3s_node_config": {"node-label+": ["rack=1"]},
-    }
-    files, _ = foresee(["s1"], ["a1"], settings)
-    server, agent = (yaml.safe_load(files[host][CONFIG]) for host in ("s1", "a1"))
-    assert (server["disable"], server["node-label"], server["tls-san"]) == (["servicelb"], ["rack=1"], ["fd00::10"])
-    assert agent == settings["k3s_config"] | {
-        "node-label": ["kind=agent", "rack=1"], "server": "https://[fd00::10]:6443", "token-file": TOKEN,
-    }  # fmt: skip
-
-
-def test_an_external_datastore_and_all_that_is_secret_stays_hidden(foresee: Foresee, tmp_path: Path) -> None:
-    key = tmp_path / "client.key"
+@pytest.fixture(scope="module")
+def full(ansible: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Files, str]:
+    """Two servers and an agent with everything that can be set: layers, an external datastore, and secrets."""
+    folder = tmp_path_factory.mktemp("full")
+    key = folder / "client.key"
     key.write_text(f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----\n")
-    settings = {
-        "k3s_registration_address": "192.0.2.10",
+    settings = LAYERS | {
+        "k3s_registration_address": "fd00::10",
         "k3s_token": SECRET,
         "k3s_datastore_endpoint": f"postgres://k3s:{SECRET}@db.example.com:5432/k3s",
         "k3s_datastore_keyfile": str(key),
         "k3s_registries": {"configs": {"registry.example.com": {"auth": {"username": "k3s", "password": SECRET}}}},
         "k3s_environment": {"HTTPS_PROXY": f"http://k3s:{SECRET}@proxy.example.com:3128"},
-        "k3s_server_config": {"etcd-s3-secret-key": SECRET},
     }
-    files, output = foresee(["s1", "s2"], ["a1"], settings)
+    return foreseen(ansible, folder, ["s1", "s2"], ["a1"], settings, "-vvv")
+
+
+def test_layers_of_settings_reach_the_nodes_they_are_for(full: tuple[Files, str]) -> None:
+    files, _ = full
+    servers, agent = ([yaml.safe_load(files[host][CONFIG]) for host in hosts] for hosts in (("s1", "s2"), ("a1",)))
+    for server in servers:
+        assert (server["disable"], server["node-label"], server["tls-san"]) == (["servicelb"], ["rack=1"], ["fd00::10"])
+    assert agent == [
+        LAYERS["k3s_config"]
+        | {"node-label": ["kind=agent", "rack=1"], "server": "https://[fd00::10]:6443", "token-file": TOKEN}
+    ]
+
+
+def test_an_external_datastore_and_all_that_is_secret_stays_hidden(full: tuple[Files, str]) -> None:
+    files, output = full
     for host in ("s1", "s2"):
         config = yaml.safe_load(files[host][CONFIG])
         assert config["datastore-keyfile"] == "/etc/rancher/k3s/datastore-keyfile.pem"
