@@ -1,21 +1,15 @@
 """`k3s agent`: this machine as a node of a cluster whose servers are elsewhere."""
 
 import base64
-import hashlib
-import http.client
 import json
-import logging
-import secrets
 import shutil
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 
-from launcher import cgroups, paths, payload, tokens
+from launcher import cgroups, names, paths, payload, tokens
 from launcher.api import Api, ApiError, trusting
 from launcher.config import Config, ConfigError
 from launcher.ingress import Ingress
@@ -24,16 +18,11 @@ from launcher.paths import write_private
 from launcher.supervise import Supervisor, notify
 from launcher.tokens import Token
 
-log = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
-
 AUTHORITY = paths.AGENT / "server-ca.crt"
 BOOTSTRAP = paths.AGENT / "bootstrap.kubeconfig"
 KUBECONFIG = paths.AGENT / "kubelet.kubeconfig"
 KUBELET_PKI = Path("/var/lib/kubelet/pki")
 PUBLISHED = "/api/v1/namespaces/kube-system/configmaps/testbed-cluster"
-SECRETS = "/api/v1/namespaces/kube-system/secrets"
 
 
 def work(config: Config) -> None:
@@ -53,7 +42,7 @@ def work(config: Config) -> None:
     for folder in (paths.RUN, paths.AGENT):
         folder.mkdir(parents=True, exist_ok=True)
     with Supervisor() as supervisor:
-        published = _insist("find the cluster", lambda: _find(server.netloc, token))
+        published = supervisor.insist("find the cluster", lambda: _find(server.netloc, token))
         authority = published["ca.crt"]
         config = config.with_defaults(json.loads(published["config"]))
         _forget_other_cluster(authority)
@@ -61,31 +50,20 @@ def work(config: Config) -> None:
         write_private(BOOTSTRAP, _kubeconfig(server.geturl(), authority, token))
         _turn_to(server.geturl())
         joining = Api(server.netloc, trusting(AUTHORITY), _bearer(token))
-        name, password = config.node_name, paths.node_password()
-        _insist("register the node's name", lambda: _claim(joining, name, password))
+        name = config.node_name
 
         node = Node(config, supervisor, bin_dir, Credentials(AUTHORITY, KUBECONFIG, BOOTSTRAP))
-        node.start()
+        node.start(lambda: supervisor.insist("register the node's name", lambda: names.claim(joining, name)))
         supervisor.wait_until("the kubelet has its certificate", KUBECONFIG.exists, seconds=float("inf"))
         own = KUBELET_PKI / "kubelet-client-current.pem"
         api = Api(server.netloc, trusting(AUTHORITY, own))
         supervisor.wait_until("the node is registered", lambda: api.get(f"/api/v1/nodes/{name}"), seconds=float("inf"))
-        _bind_to_node(joining, api.get(f"/api/v1/nodes/{name}"))
+        supervisor.insist("keep the node's name", lambda: names.bind_to_node(joining, api.get(f"/api/v1/nodes/{name}")))
         node.start_network(api)
         if "traefik" not in config.items("disable"):
             supervisor.thread("ingress", Ingress(api).run)
         notify("READY=1")
         supervisor.run()
-
-
-def _insist(what: str, step: Callable[[], Result]) -> Result:
-    """Try a step until it works, and say each time why it does not."""
-    while True:
-        try:
-            return step()
-        except (OSError, http.client.HTTPException) as error:
-            log.error("cannot %s yet: %s", what, error)
-            time.sleep(1)
 
 
 def _bearer(token: Token) -> str:
@@ -126,30 +104,3 @@ def _kubeconfig(server: str, authority: str, token: Token) -> str:
         "current-context": "default",
     }
     return yaml.safe_dump(settings)
-
-
-def _claim(api: Api, name: str, password: str) -> None:
-    """Take the node's name for the machine with this password, or see that it is this machine's already."""
-    path = f"{SECRETS}/{name}.node-password.k3s"
-    try:
-        salt, _, known = base64.b64decode(api.get(path)["data"]["hash"]).decode().partition(":")
-    except ApiError as error:
-        if error.status != http.HTTPStatus.NOT_FOUND:
-            raise
-        salt = secrets.token_hex(8)
-        data = {"hash": base64.b64encode(f"{salt}:{_hash(salt, password)}".encode()).decode()}
-        api.create(SECRETS, {"metadata": {"name": f"{name}.node-password.k3s"}, "data": data})
-        return
-    if _hash(salt, password) != known:
-        raise ApiError(f"Node password rejected, duplicate hostname or {paths.NODE_PASSWORD} is not that of this name")
-
-
-def _hash(salt: str, password: str) -> str:
-    return hashlib.scrypt(password.encode(), salt=salt.encode(), n=1 << 14, r=8, p=1).hex()
-
-
-def _bind_to_node(api: Api, node: dict[str, Any]) -> None:
-    """Let the password go when the node is deleted: then another machine may have its name."""
-    name = node["metadata"]["name"]
-    owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": node["metadata"]["uid"]}
-    api.patch(f"{SECRETS}/{name}.node-password.k3s", {"metadata": {"ownerReferences": [owner]}})

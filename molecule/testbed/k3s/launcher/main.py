@@ -6,7 +6,7 @@ import sys
 
 from launcher import paths, payload
 
-USAGE = "usage: k3s server | agent | kubectl ... | ctr ... | --version"
+USAGE = "usage: k3s server | agent | etcd-snapshot ... | kubectl ... | ctr ... | --version"
 
 
 def main() -> int | str:
@@ -18,7 +18,11 @@ def main() -> int | str:
             print(f"k3s version {build['version']} (debian)\ngo version {build['go']}")
             return 0
         case ["server" | "agent" as role]:
-            return _run(role)
+            return _run(role, [])
+        case ["server" as role, *options] if "--cluster-reset" in options:
+            return _run(role, options)
+        case ["etcd-snapshot" as role, *arguments]:
+            return _run(role, arguments)
         case ["server" | "agent", *_]:
             return "the test bed's k3s takes its settings from /etc/rancher/k3s/config.yaml only"
         case ["kubectl", *arguments]:
@@ -32,16 +36,22 @@ def main() -> int | str:
     return USAGE
 
 
-def _run(role: str) -> int | str:
+def _run(role: str, arguments: list[str]) -> int | str:
     # Imported only here: `k3s --version` also runs on a controller, which may have no PyYAML.
-    from launcher import agent, config, server  # noqa: PLC0415
+    from launcher import agent, config, server, snapshots  # noqa: PLC0415
     from launcher.supervise import ChildError  # noqa: PLC0415
 
     try:
-        if role == "server":
-            server.serve(config.Config.load(flags=config.SERVER))
-        else:
+        if role == "agent":
             agent.work(config.Config.load(flags=config.AGENT))
+            return 0
+        settings = config.Config.load(flags=config.SERVER)
+        if role == "etcd-snapshot":
+            snapshots.manage(settings, arguments)
+        elif arguments:
+            snapshots.restore(settings, arguments)
+        else:
+            server.serve(settings)
     except (config.ConfigError, ChildError) as error:
         return f"level=fatal msg={str(error)!r}"
     return 0

@@ -3,6 +3,7 @@
 import logging
 import resource
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +41,8 @@ class Node:
         self._credentials = credentials
         self._etc = paths.AGENT / "etc"
 
-    def start(self) -> None:
-        """Start containerd, import the images that lie ready, start the kubelet."""
+    def start(self, admit: Callable[[], None]) -> None:
+        """Start containerd, import the images that lie ready, have the node admitted, start the kubelet."""
         self._etc.mkdir(parents=True, exist_ok=True)
         bootstrap = self._credentials.bootstrap
         files_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -63,6 +64,7 @@ class Node:
             with subprocess.Popen(["gzip", "-dcf", str(archive)], stdout=subprocess.PIPE) as plain:
                 command = [*CTR, "images", "import", "-"]
                 subprocess.run(command, check=True, stdin=plain.stdout, stdout=subprocess.DEVNULL)
+        admit()
         self._supervisor.start(
             "kubelet",
             self._bin / "kubelet",
@@ -114,5 +116,6 @@ class Node:
         """Reach every other node's pods by that node's address: all share one network."""
         for item in nodes.values():
             pods, gateway = item["spec"].get("podCIDR"), internal_ip(item)
-            if pods and gateway and gateway != self._config.node_ip:
+            # This node may still be known by an address that it had before.
+            if pods and gateway and item["metadata"]["name"] != self._config.node_name:
                 subprocess.run(["ip", "route", "replace", pods, "via", gateway], check=False)

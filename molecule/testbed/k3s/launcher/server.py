@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from launcher import cgroups, paths, payload, pki, shared
+from launcher import cgroups, names, paths, payload, pki, shared
+from launcher.api import Api
 from launcher.config import Config, ConfigError
 from launcher.ingress import Ingress
 from launcher.manifests import Manifests
@@ -25,7 +26,6 @@ def serve(config: Config) -> None:
     cgroups.isolate()
     paths.MANIFESTS.mkdir(parents=True, exist_ok=True)
     paths.RUN.mkdir(exist_ok=True)
-    paths.node_password()
     token = pki.prepare(config, bin_dir)
     if config.text("datastore-endpoint") and not shared.DONE.exists():
         # The datastore speaks only to an API server: for this first look, one with certificates of its own.
@@ -38,20 +38,29 @@ def serve(config: Config) -> None:
     with Supervisor() as supervisor:
         _start_api_server(config, supervisor, bin_dir)
         node = Node(config, supervisor, bin_dir, Credentials(pki.AUTHORITY, paths.CREDENTIALS / "kubelet.conf"))
-        node.start()
-        supervisor.wait_until("the API server is ready", api.ready)
-        _start_controllers(config, supervisor, bin_dir)
+        node.start(lambda: _admit(config, supervisor, bin_dir, api))
         manifests = Manifests(bin_dir / "kubectl", paths.CREDENTIALS / "admin.conf")
         manifests.apply_text(_builtin(config, token))
         path = f"/api/v1/nodes/{config.node_name}"
         supervisor.wait_until("the node is registered", lambda: api.get(path))
+        supervisor.insist("keep the node's name", lambda: names.bind_to_node(api, api.get(path)))
         api.patch(path, {"metadata": {"labels": {"node-role.kubernetes.io/control-plane": "true"}}})
         node.start_network(api)
         if "traefik" not in config.items("disable"):
             supervisor.thread("ingress", Ingress(api).run)
         supervisor.thread("manifests", lambda: manifests.follow(paths.MANIFESTS))
-        notify("READY=1")
         supervisor.run()
+
+
+def _admit(config: Config, supervisor: Supervisor, bin_dir: Path, api: Api) -> None:
+    """Wait for the control plane, and until this machine may be the node of its name.
+
+    Like K3s, the server counts as started before that.
+    """
+    supervisor.wait_until("the API server is ready", api.ready)
+    notify("READY=1")
+    _start_controllers(config, supervisor, bin_dir)
+    supervisor.insist("register the node's name", lambda: names.claim(api, config.node_name))
 
 
 def _builtin(config: Config, token: Token) -> str:

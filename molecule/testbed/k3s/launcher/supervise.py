@@ -1,5 +1,6 @@
 """Child processes that live and end with the launcher."""
 
+import http.client
 import logging
 import os
 import signal
@@ -9,10 +10,13 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import TypeVar
 
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 2.0
+
+Result = TypeVar("Result")
 
 
 class ChildError(Exception):
@@ -97,6 +101,20 @@ class Supervisor:
                 pass
             time.sleep(0.1)
         raise ChildError(f"not within {seconds:.0f} s: {what}")
+
+    def insist(self, what: str, step: Callable[[], Result]) -> Result:
+        """Try a step once a second until it works, and say each time why it does not.
+
+        Raises:
+            ChildError: when a child ends meanwhile.
+        """
+        while True:
+            self.check()
+            try:
+                return step()
+            except (OSError, http.client.HTTPException) as error:
+                log.error("cannot %s yet: %s", what, error)
+                time.sleep(1)
 
     def run(self) -> None:
         """Stay until a child ends (ChildError) or SIGTERM comes (SystemExit)."""

@@ -1,0 +1,186 @@
+"""A cluster that is backed up, and comes back: as one story, each test goes on from the one before."""
+
+from __future__ import annotations
+
+import base64
+import re
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fleet import PROJECT, Answer, Fleet, changed, replace_host
+
+SERVER = "greeter-backup-1"
+ANSWERS = {
+    "customer-a.parcellab.com": Answer(200, "application/json", b'{"response":"Hi!"}'),
+    "customer-b.parcellab.com": Answer(200, "application/json", b'{"response":"Dear Sir or Madam!"}'),
+}
+BACKUPS = PROJECT / ".kube/backup-backups"
+LOUD = ("-vvv", "--diff")
+TOKEN = "/var/lib/rancher/k3s/server/token"
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Fleet:
+    """The converged host."""
+    return Fleet()
+
+
+@pytest.fixture(scope="module")
+def pods(fleet: Fleet) -> dict[str, set[str]]:
+    """The customers' pods when the backup is taken."""
+    return fleet.pods()
+
+
+@pytest.fixture(scope="module")
+def token(fleet: Fleet) -> str:
+    """The token when the backup is taken."""
+    return str(fleet.node.file(TOKEN).content_string)
+
+
+@pytest.fixture(scope="module")
+def archive() -> Path:
+    """The one backup there is."""
+    (path,) = BACKUPS.iterdir()
+    return path
+
+
+def gives_away(output: str, token: str) -> bool:
+    """Whether a run's output holds the token's secret, as it is or as modules hand files on."""
+    text = "".join(output.split())
+    return token.strip().rpartition(":")[2] in text or base64.b64encode(token.encode()).decode()[:-4] in text
+
+
+def answers(fleet: Fleet) -> dict[str, Answer | str]:
+    """Host → what comes back."""
+    found: dict[str, Answer | str] = {}
+    for host in ANSWERS:
+        try:
+            found[host] = fleet.get(host)
+        except OSError as error:
+            found[host] = repr(error)
+    return found
+
+
+@contextmanager
+def called(fleet: Fleet) -> Iterator[list[dict[str, Answer | str]]]:
+    """Call the customers ten times a second meanwhile; give what came back."""
+    over, seen = threading.Event(), list[dict[str, Answer | str]]()
+
+    def call() -> None:
+        # Bounded: whatever takes longer than ten minutes has failed anyway.
+        for _ in range(6000):
+            seen.append(answers(fleet))
+            if over.wait(0.1):
+                return
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        caller.join()
+
+
+def left_on_host(fleet: Fleet) -> list[str]:
+    """Files of backups that the host still has."""
+    places = "/var/tmp/k3s-backup-* /var/lib/rancher/k3s/server/db/snapshots/* /var/lib/rancher/k3s/server/restore*"
+    return list(fleet.node.run(f"ls -d {places}").stdout.split())
+
+
+def test_check_mode_says_what_would_be_done_and_writes_nothing(fleet: Fleet) -> None:
+    done = fleet.play("backup.yml", "--check", "--diff")
+    assert done.returncode == 0, done.stdout
+    said = "".join(done.stdout.split())
+    assert f"A backup of backup (etcd on {SERVER}) would be written to {BACKUPS}".replace(" ", "") in said
+    assert not BACKUPS.exists()
+
+
+def test_a_backup_is_taken_while_everything_goes_on(fleet: Fleet, pods: dict[str, set[str]], token: str) -> None:
+    pid = fleet.main_pid()
+    with called(fleet) as seen:
+        done = fleet.play("backup.yml", *LOUD)
+    assert done.returncode == 0, done.stdout
+    (path,) = BACKUPS.iterdir()
+    assert re.fullmatch(r"backup-\d{8}T\d{6}Z\.tar\.gz", path.name)
+    assert [oct(stat.S_IMODE(each.stat().st_mode)) for each in (BACKUPS, path)] == ["0o700", "0o600"]
+    said = " ".join(done.stdout.split())
+    assert re.search(rf"{path}: \d+\.\d MB, etcd of v\S+ on {SERVER}, \d+\.\d s", said)
+    assert not gives_away(done.stdout, token)
+    assert left_on_host(fleet) == []
+    assert (fleet.main_pid(), fleet.pods()) == (pid, pods)
+    assert [each for each in seen if each != ANSWERS] == []
+
+
+def test_what_cannot_be_restored_is_refused_and_the_host_left_alone(
+    fleet: Fleet, archive: Path, pods: dict[str, set[str]], tmp_path: Path
+) -> None:
+    pid = fleet.main_pid()
+    broken = tmp_path / "broken.tar.gz"
+    broken.write_bytes(archive.read_bytes()[:-1000])
+    for path, words in (
+        (broken, rf"k3s_restore_from: {broken} is damaged or cut off \(.*\); take another backup"),
+        (archive, rf"{SERVER} holds a cluster, which the backup would replace\. .* -e confirm=yes"),
+    ):
+        done = fleet.play("restore.yml", f"--extra-vars=k3s_restore_from={path}")
+        assert done.returncode != 0
+        said = " ".join(done.stdout.split())
+        assert re.search(rf"Nothing was changed\. .*{words}", said), done.stdout
+        assert set(changed(done.stdout)) == {0}
+    assert (fleet.main_pid(), fleet.pods()) == (pid, pods)
+
+
+def test_what_was_deleted_since_comes_back(
+    fleet: Fleet, archive: Path, pods: dict[str, set[str]], token: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet.kubectl("delete", "namespace", "customer-a", "--wait=false")
+    until = time.monotonic() + 60
+    while answers(fleet) == ANSWERS:
+        assert time.monotonic() < until, "customer-a still answers"
+        time.sleep(0.2)
+    started = time.monotonic()
+    done = fleet.play("restore.yml", f"--extra-vars=k3s_restore_from={archive}", "--extra-vars=confirm=yes", *LOUD)
+    with capsys.disabled():
+        print(f"\nrestore.yml over a cluster: {time.monotonic() - started:.1f} s")
+    assert done.returncode == 0, done.stdout
+    assert not gives_away(done.stdout, token)
+    assert answers(fleet) == ANSWERS
+    assert fleet.pods() == pods
+    assert left_on_host(fleet) == []
+    # Nothing is deleted for good.
+    (aside,) = fleet.node.check_output("ls -d /var/lib/rancher/k3s/server.before-*").split()
+    assert fleet.node.file(f"{aside}/token").content_string == token
+    assert aside in "".join(done.stdout.split())
+
+
+def test_a_bare_host_becomes_the_cluster_that_was(
+    fleet: Fleet, archive: Path, pods: dict[str, set[str]], token: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    password = fleet.node.file("/etc/rancher/node/password").content_string
+    replace_host(SERVER)
+    started = time.monotonic()
+    done = fleet.play("restore.yml", f"--extra-vars=k3s_restore_from={archive}")
+    with capsys.disabled():
+        print(f"\nrestore.yml onto a bare host: {time.monotonic() - started:.1f} s")
+    assert done.returncode == 0, done.stdout
+    assert answers(fleet) == ANSWERS
+    assert fleet.pods() == pods
+    assert fleet.node.file(TOKEN).content_string == token
+    assert fleet.node.file("/etc/rancher/node/password").content_string != password
+    assert oct(fleet.node.file(TOKEN).mode) == "0o600"
+
+
+def test_afterwards_everything_is_as_declared_and_no_backup_is_put_over_it(
+    fleet: Fleet, archive: Path, pods: dict[str, set[str]]
+) -> None:
+    pid = fleet.main_pid()
+    done = fleet.play("site.yml", f"--extra-vars=k3s_restore_from={archive}")
+    assert done.returncode == 0, done.stdout
+    assert set(changed(done.stdout)) == {0}
+    assert (fleet.main_pid(), fleet.pods()) == (pid, pods)
