@@ -1,8 +1,9 @@
 """Run the project's tests, stage by stage, and end with one line that counts them all.
 
 Usage: ``run.py`` for what needs no container host, ``run.py --all`` for everything. A stage that pytest runs counts
-each of its tests; any other stage counts as one. Every stage runs, whatever became of the one before. Scenarios spend
-much of their time waiting for a cluster, so two run side by side, and each shows its output when it is over.
+each of its tests; any other stage counts as one. Every stage runs, whatever became of the one before. Much of the time
+is spent waiting, for a cluster or for a server to stop, so two stages run side by side, and each shows its output when
+it is over.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from xml.etree import ElementTree
 PROJECT = Path(__file__).parents[1]
 REPORTS = PROJECT / ".reports"
 
+# Scenarios that take four minutes and more, the longest first.
+LONG = ("etcd", "ha", "customers", "default", "cluster")
+
 
 @dataclass
 class Stage:
@@ -31,7 +35,6 @@ class Stage:
         seconds: The most it may take.
         environment: What its environment has besides ours.
         cleaning: The command that removes what it leaves when its time is over.
-        side_by_side: Whether it may run while another such stage does.
     """
 
     name: str
@@ -40,7 +43,6 @@ class Stage:
     seconds: int = 600
     environment: dict[str, str] = field(default_factory=dict)
     cleaning: list[str] | None = None
-    side_by_side: bool = False
 
 
 def pytest(name: str, *arguments: str) -> Stage:
@@ -49,7 +51,7 @@ def pytest(name: str, *arguments: str) -> Stage:
     return Stage(f"pytest: {name}", ["pytest", "--quiet", f"--junitxml={REPORTS / report}", *arguments], report=report)
 
 
-def molecule(scenario: str, *, side_by_side: bool = False) -> Stage:
+def molecule(scenario: str) -> Stage:
     """A stage of all that Molecule does for a scenario; its tests are counted."""
     report = f"molecule-{scenario}.xml"
     return Stage(
@@ -59,45 +61,49 @@ def molecule(scenario: str, *, side_by_side: bool = False) -> Stage:
         seconds=2400,
         environment={"PYTEST_ADDOPTS": f"--junitxml={REPORTS / report}"},
         cleaning=["molecule", "destroy", "--scenario-name", scenario],
-        side_by_side=side_by_side,
     )
 
 
-def stages(everything: bool) -> list[Stage]:
-    """The stages in their order, from the fastest to the realest."""
-    fast = [
+def phases(everything: bool) -> list[list[Stage]]:
+    """Which stages may run side by side, two at a time: each phase begins when the one before is over.
+
+    Within a phase the longest come first, so that both lanes end together.
+    """
+    without_hosts = [
+        pytest("service", "service/tests"),
+        Stage("ansible-lint", ["ansible-lint"]),
+        molecule("render"),
+        Stage("mypy", ["mypy"]),
+        # A cache of its own: the other run may be on.
+        Stage(
+            "mypy service", ["mypy", "--cache-dir=.mypy_cache/service", "service"], environment={"MYPYPATH": "service"}
+        ),
         Stage("ruff", ["ruff", "check", "."]),
         Stage("ruff format", ["ruff", "format", "--check", "."]),
-        Stage("mypy", ["mypy"]),
-        Stage("mypy service", ["mypy", "service"], environment={"MYPYPATH": "service"}),
         Stage("yamllint", ["yamllint", "--strict", "."]),
-        Stage("ansible-lint", ["ansible-lint"]),
-        # The scenario render runs those of broken files.
-        pytest("playbooks and test bed", "tests", "molecule/testbed/tests", "--ignore=tests/test_broken_customers.py"),
-        pytest("service", "service/tests"),
-        molecule("render"),
+    ]
+    # Not beside the linters, who would see the playbook that one of these tests writes for a moment, nor beside the
+    # service, whose answers are timed. The scenario render runs the tests of broken files.
+    playbooks = [
+        pytest("playbooks and test bed", "tests", "molecule/testbed/tests", "--ignore=tests/test_broken_customers.py")
     ]
     if not everything:
-        return fast
-    scenarios = sorted(path.parent.name for path in (PROJECT / "molecule").glob("*/molecule.yml"))
-    scenarios.remove("render")
-    scenarios.remove("demo")
+        return [without_hosts, playbooks]
+    scenarios = {path.parent.name for path in (PROJECT / "molecule").glob("*/molecule.yml")} - {"render", "demo"}
     if not os.environ.get("K3S_ARTIFACT_DIR"):
         print("The scenario etcd is left out: it needs a release of K3s in K3S_ARTIFACT_DIR.")
         scenarios.remove("etcd")
-    stages = [*fast, pytest("containers", "tests/app")]
     if subprocess.run(["podman", "container", "exists", "greeter-demo"], check=False).returncode == 0:
         print("The host of `make demo` is up and stays so: the scenario demo is left out. `make clean` removes it.")
     else:
-        # Before the others, alone: on a new machine it builds what all of them need.
-        stages.append(molecule("demo"))
-    return [*stages, *(molecule(scenario, side_by_side=True) for scenario in scenarios)]
+        # Before the other scenarios: on a new machine it builds what all of them need.
+        playbooks.append(molecule("demo"))
+    longest_first = [each for each in LONG if each in scenarios] + sorted(scenarios - set(LONG))
+    return [without_hosts, playbooks, [*map(molecule, longest_first), pytest("containers", "tests/app")]]
 
 
 def run(stage: Stage) -> tuple[int, int]:
     """Run ``stage`` and return how many tests passed and how many failed."""
-    if not stage.side_by_side:
-        print(f"\n=== {stage.name}", flush=True)
     started = time.monotonic()
     said = ""
     try:
@@ -107,12 +113,12 @@ def run(stage: Stage) -> tuple[int, int]:
             env=os.environ | stage.environment,
             timeout=stage.seconds,
             check=False,
-            stdout=subprocess.PIPE if stage.side_by_side else None,
-            stderr=subprocess.STDOUT if stage.side_by_side else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
         )
         ended_well = done.returncode == 0
-        said = done.stdout or ""
+        said = done.stdout
     except subprocess.TimeoutExpired as over:
         said = over.stdout.decode(errors="replace") if isinstance(over.stdout, bytes) else ""
         said += f"{stage.name} was stopped after {stage.seconds} s\n"
@@ -124,9 +130,10 @@ def run(stage: Stage) -> tuple[int, int]:
         failed = 1
     elif ended_well and not stage.report:
         passed = 1
-    heading = f"\n=== {stage.name}\n" if stage.side_by_side else ""
     seconds = time.monotonic() - started
-    print(f"{heading}{said}=== {stage.name}: {passed} passed, {failed} failed in {seconds:.0f} s", flush=True)
+    verdict = f"=== {stage.name}: {passed} passed, {failed} failed in {seconds:.0f} s"
+    # In one piece: another stage may be about to say something too.
+    print(f"\n=== {stage.name}\n{said}{verdict}\n", end="", flush=True)
     return passed, failed
 
 
@@ -146,11 +153,10 @@ def main() -> int:
     REPORTS.mkdir(exist_ok=True)
     for old in REPORTS.glob("*.xml"):
         old.unlink()
-    wanted = stages("--all" in sys.argv[1:])
-    results = [(stage, *run(stage)) for stage in wanted if not stage.side_by_side]
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        beside = [stage for stage in wanted if stage.side_by_side]
-        results += [(stage, *counted) for stage, counted in zip(beside, pool.map(run, beside), strict=True)]
+    results: list[tuple[Stage, int, int]] = []
+    for phase in phases("--all" in sys.argv[1:]):
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            results += [(stage, *counted) for stage, counted in zip(phase, pool.map(run, phase), strict=True)]
     passed, failed = sum(result[1] for result in results), sum(result[2] for result in results)
     print()
     for stage, _, stage_failed in results:
