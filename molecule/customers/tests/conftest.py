@@ -95,6 +95,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
 @pytest.fixture(autouse=True)
 def _put_back(story: Story) -> Iterator[None]:
     """Every story ends with the standing customers; the others are on their way out, so no two stories share a name."""
+    story.declare(**STANDING)
     story.is_put_back = False
     yield
     if story.is_put_back:
