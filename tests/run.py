@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parents[1]
 REPORTS = PROJECT / ".reports"
 
 # Scenarios that take four minutes and more, the longest first.
-LONG = ("etcd", "ha", "customers", "default", "cluster")
+LONG = ("etcd", "ha", "customers", "default", "cluster", "upgrade")
 
 
 @dataclass

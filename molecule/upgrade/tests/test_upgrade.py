@@ -16,6 +16,7 @@ from fleet import PROJECT, Answer, Fleet, changed
 
 SERVER, AGENT = "greeter-upgrade-1", "greeter-upgrade-2"
 HOST = "customer-a.parcellab.com"
+BACKUPS = PROJECT / ".kube/upgrade-backups"
 HI = Answer(200, "application/json", b'{"response":"Hi!"}')
 # A budget of the operator's own: the Kubernetes that the test hosts may have is too old for the customers' own.
 BUDGET = """
@@ -140,7 +141,7 @@ def test_a_budget_that_spares_no_pod_stops_the_roll_before_anything_is_replaced(
 def test_an_upgrade_of_both_loses_no_request(
     fleet: Fleet, releases: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before, pids = fleet.pods()["customer-a"], fleet.main_pids()
+    before, was, pids, earlier = fleet.pods()["customer-a"], versions(fleet), fleet.main_pids(), set(BACKUPS.iterdir())
     bear(fleet, "usual", "maxUnavailable: 1")
     started = time.monotonic()
     with fleet.called(HOST, SERVER, AGENT, per_second=25) as seen:
@@ -156,6 +157,9 @@ def test_an_upgrade_of_both_loses_no_request(
     # None of the pods was on its node when K3s was replaced there: they were moved.
     assert fleet.pods()["customer-a"].isdisjoint(before)
     assert [name for name, pid in fleet.main_pids().items() if pid == pids[name]] == []
+    # The state of before, and that alone: the agent's turn takes none.
+    (backup,) = set(BACKUPS.iterdir()) - earlier
+    assert json.loads(subprocess.check_output(["tar", "-xzOf", backup, "about.json"]))["k3s_version"] == was[SERVER]
     events = fleet.objects("events", "--field-selector=reason=NodeNotSchedulable")["items"]
     assert {event["involvedObject"]["name"] for event in events} == {SERVER, AGENT}
 
