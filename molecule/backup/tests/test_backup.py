@@ -5,10 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import stat
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,27 +64,6 @@ def answers(fleet: Fleet) -> dict[str, Answer | str]:
     return found
 
 
-@contextmanager
-def called(fleet: Fleet) -> Iterator[list[dict[str, Answer | str]]]:
-    """Call the customers ten times a second meanwhile; give what came back."""
-    over, seen = threading.Event(), list[dict[str, Answer | str]]()
-
-    def call() -> None:
-        # Bounded: whatever takes longer than ten minutes has failed anyway.
-        for _ in range(6000):
-            seen.append(answers(fleet))
-            if over.wait(0.1):
-                return
-
-    caller = threading.Thread(target=call)
-    caller.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        caller.join()
-
-
 def left_on_host(fleet: Fleet) -> list[str]:
     """Files of backups that the host still has."""
     places = "/var/tmp/k3s-backup-* /var/lib/rancher/k3s/server/db/snapshots/* /var/lib/rancher/k3s/server/restore*"
@@ -104,7 +80,7 @@ def test_check_mode_says_what_would_be_done_and_writes_nothing(fleet: Fleet) -> 
 
 def test_a_backup_is_taken_while_everything_goes_on(fleet: Fleet, pods: dict[str, set[str]], token: str) -> None:
     pid = fleet.main_pid()
-    with called(fleet) as seen:
+    with fleet.called("customer-a.parcellab.com", SERVER, per_second=10) as seen:
         done = fleet.play("backup.yml", *LOUD)
     assert done.returncode == 0, done.stdout
     (path,) = BACKUPS.iterdir()
@@ -115,7 +91,7 @@ def test_a_backup_is_taken_while_everything_goes_on(fleet: Fleet, pods: dict[str
     assert not gives_away(done.stdout, token)
     assert left_on_host(fleet) == []
     assert (fleet.main_pid(), fleet.pods()) == (pid, pods)
-    assert [each for each in seen if each != ANSWERS] == []
+    assert set(seen) == {ANSWERS["customer-a.parcellab.com"]}
 
 
 def test_what_cannot_be_restored_is_refused_and_the_host_left_alone(
