@@ -2,8 +2,8 @@
 
 Usage: ``run.py`` for what needs no container host, ``run.py --all`` for everything. A stage that pytest runs counts
 each of its tests; any other stage counts as one. Every stage runs, whatever became of the one before. Much of the time
-is spent waiting, for a cluster or for a server to stop, so two stages run side by side, and each shows its output when
-it is over.
+is spent waiting, for a cluster or for a server to stop, so two or three stages run side by side, and each shows its
+output when it is over.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ def molecule(scenario: str) -> Stage:
     )
 
 
-def phases(everything: bool) -> list[list[Stage]]:
-    """Which stages may run side by side, two at a time: each phase begins when the one before is over.
+def phases(everything: bool) -> list[tuple[int, list[Stage]]]:
+    """Which stages may run side by side, and how many at a time: each phase begins when the one before is over.
 
-    Within a phase the longest come first, so that both lanes end together.
+    Within a phase the longest come first, so that all lanes end together.
     """
     without_hosts = [
         pytest("service", "service/tests"),
@@ -88,7 +88,7 @@ def phases(everything: bool) -> list[list[Stage]]:
         pytest("playbooks and test bed", "tests", "molecule/testbed/tests", "--ignore=tests/test_broken_customers.py")
     ]
     if not everything:
-        return [without_hosts, playbooks]
+        return [(2, without_hosts), (2, playbooks)]
     scenarios = {path.parent.name for path in (PROJECT / "molecule").glob("*/molecule.yml")} - {"render", "demo"}
     if not os.environ.get("K3S_ARTIFACT_DIR"):
         print("The scenario etcd is left out: it needs a release of K3s in K3S_ARTIFACT_DIR.")
@@ -99,7 +99,8 @@ def phases(everything: bool) -> list[list[Stage]]:
         # Before the other scenarios: on a new machine it builds what all of them need.
         playbooks.append(molecule("demo"))
     longest_first = [each for each in LONG if each in scenarios] + sorted(scenarios - set(LONG))
-    return [without_hosts, playbooks, [*map(molecule, longest_first), pytest("containers", "tests/app")]]
+    scenario_stages = [*map(molecule, longest_first), pytest("containers", "tests/app")]
+    return [(2, without_hosts), (2, playbooks), (3, scenario_stages)]
 
 
 def run(stage: Stage) -> tuple[int, int]:
@@ -154,8 +155,8 @@ def main() -> int:
     for old in REPORTS.glob("*.xml"):
         old.unlink()
     results: list[tuple[Stage, int, int]] = []
-    for phase in phases("--all" in sys.argv[1:]):
-        with ThreadPoolExecutor(max_workers=2) as pool:
+    for lanes, phase in phases("--all" in sys.argv[1:]):
+        with ThreadPoolExecutor(max_workers=lanes) as pool:
             results += [(stage, *counted) for stage, counted in zip(phase, pool.map(run, phase), strict=True)]
     passed, failed = sum(result[1] for result in results), sum(result[2] for result in results)
     print()
