@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import k3s_nodes
@@ -248,22 +249,29 @@ LEASE = {"kind": "Lease", "metadata": {"name": "n1"}, "spec": {"renewTime": "202
 
 
 @pytest.mark.parametrize(
-    ("found", "heard_before", "back"),
+    ("found", "later", "back"),
     [
-        (node(Ready="True"), "2026-11-22T10:00:00.000000Z", True),
-        (node(Ready="True"), "", True),
-        (node(Ready="True", EtcdIsVoter="True"), "", True),
-        (node(Ready="True", EtcdIsVoter="False"), "", False),
-        (node(Ready="Unknown"), "", False),
-        (node(), "", False),
-        (node(version="v1.34.1+k3s1", Ready="True"), "", False),
+        (node(Ready="True"), 0.5, True),
+        (node(Ready="True", EtcdIsVoter="True"), 0.5, True),
+        (node(Ready="True", EtcdIsVoter="False"), 0.5, False),
+        (node(Ready="Unknown"), 0.5, False),
+        (node(), 0.5, False),
+        (node(version="v1.34.1+k3s1", Ready="True"), 0.5, False),
         # What the API says of a node that has stopped a moment ago.
-        (node(Ready="True"), "2026-11-22T10:00:10.000000Z", False),
+        (node(Ready="True"), -0.5, False),
     ],
 )
-def test_a_node_is_back_when_it_has_been_heard_of_anew(found: dict[str, Any], heard_before: str, back: bool) -> None:
+def test_a_node_is_back_when_it_has_been_heard_of_since_its_start(
+    found: dict[str, Any], later: float, back: bool
+) -> None:
     answer = json.dumps({"items": [found, LEASE]})
-    assert k3s_nodes.is_back(answer, "v1.35.6+k3s1", heard_before) is back
+    started = datetime(2026, 11, 22, 10, 0, 10, tzinfo=UTC).timestamp() - later
+    assert k3s_nodes.is_back(answer, "v1.35.6+k3s1", started) is back
+
+
+def test_a_node_that_was_never_heard_of_is_not_back() -> None:
+    answer = json.dumps({"items": [node(Ready="True"), LEASE | {"spec": {}}]})
+    assert k3s_nodes.is_back(answer, "v1.35.6+k3s1", 0.0) is False
 
 
 def test_nodes_that_are_not_well_are_named_with_the_reason() -> None:

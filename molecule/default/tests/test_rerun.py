@@ -116,7 +116,7 @@ def test_whatever_changes_restarts_k3s_and_no_pod(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     pods = fleet.pods()
     settings = tmp_path / "settings.json"
-    settings.write_text('{"k3s_config": {"kubelet-arg": ["no-such-flag"]}}')
+    settings.write_text('{"k3s_config": {"kubelet-arg": ["no-such-flag"]}, "k3s_ready_timeout": 20}')
     refused = fleet.play("k3s.yml", f"--extra-vars=@{settings}")
     assert refused.returncode != 0
     assert "K3s on greeter-default is not Ready at v" in refused.stdout

@@ -94,7 +94,8 @@ def test_a_second_run_changes_nothing_anywhere(fleet: Fleet, capsys: pytest.Capt
 def test_a_server_that_does_not_come_back_stops_the_roll(fleet: Fleet, tmp_path: Path) -> None:
     before = fleet.main_pids()
     with fleet.called("customer-a.parcellab.com", AGENT, per_second=10) as seen:
-        done = fleet.play("k3s.yml", settings(tmp_path, {"kubelet-arg": ["no-such-flag"]}))
+        broken = settings(tmp_path, {"kubelet-arg": ["no-such-flag"]})
+        done = fleet.play("k3s.yml", broken, "--extra-vars=k3s_ready_timeout=20")
     assert done.returncode != 0
     assert f"K3s on {FIRST} is not Ready" in done.stdout
     after = fleet.main_pids()

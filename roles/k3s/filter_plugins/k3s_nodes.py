@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -168,20 +169,22 @@ def is_ready(node: str) -> bool:
     return bool(node.strip()) and _is_ready(json.loads(node))
 
 
-def is_back(answer: str, version: str, heard_before: str) -> bool:
+def is_back(answer: str, version: str, started: float) -> bool:
     """Say whether a node has started anew, from a List of it and its Lease as JSON text.
 
-    It is Ready at ``version``, a full member of etcd if it is one at all, and its Lease was renewed since
-    ``heard_before`` (a time as the API writes it): what the API says of a node that has just stopped stays true for a
-    while.
+    It is Ready at ``version``, a full member of etcd if it is one at all, and its kubelet has renewed its Lease since
+    K3s ``started`` (seconds since 1970, by the node's own clock, as is the Lease): what the API says of a node that has
+    just stopped stays true for a while.
     """
     objects = {each["kind"]: each for each in json.loads(answer)["items"]}
     conditions = _conditions(objects["Node"])
+    renewed = objects["Lease"]["spec"].get("renewTime")
     return bool(
         objects["Node"]["status"]["nodeInfo"]["kubeletVersion"] == version
         and conditions.get("Ready", {}).get("status") == "True"
         and conditions.get("EtcdIsVoter", {}).get("status", "True") == "True"
-        and objects["Lease"]["spec"]["renewTime"] != heard_before
+        and renewed
+        and datetime.fromisoformat(renewed).timestamp() > started
     )
 
 
