@@ -303,6 +303,7 @@ def with_spec(found: dict[str, Any], **spec: object) -> dict[str, Any]:
 
 WELL = node("n2", Ready="True")
 TAINTS = [{"key": "for", "value": "databases", "effect": "NoSchedule"}]
+LAGGING = [{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]
 SOFT = [{"key": "for", "value": "databases", "effect": "PreferNoSchedule"}]
 
 
@@ -311,6 +312,7 @@ SOFT = [{"key": "for", "value": "databases", "effect": "PreferNoSchedule"}]
     [
         (among(WELL, Ready="True"), True),
         (among(with_spec(WELL, taints=SOFT), Ready="True"), True),
+        (among(with_spec(WELL, taints=LAGGING), Ready="True"), True),
         # With no other node that takes pods, there is nowhere to go.
         (among(Ready="True"), False),
         (among(node("n2", Ready="Unknown"), Ready="True"), False),

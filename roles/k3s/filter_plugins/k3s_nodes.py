@@ -231,7 +231,11 @@ def can_drain(answer: str, name: str) -> bool:
 
 
 def _takes_pods(node: Mapping[str, Any]) -> bool:
-    repelled = any(taint["effect"] in ("NoSchedule", "NoExecute") for taint in node["spec"].get("taints", []))
+    # Kubernetes' own taints lag behind what they are for: a node that was let go a moment ago still has one.
+    repelled = any(
+        taint["effect"] in ("NoSchedule", "NoExecute") and not taint["key"].startswith("node.kubernetes.io/")
+        for taint in node["spec"].get("taints", [])
+    )
     return _is_ready(node) and not node["spec"].get("unschedulable") and not repelled
 
 
