@@ -9,13 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import customers as role
-import preflight_cluster
-import preflight_customers
-import preflight_fleet
-import preflight_joining
-import preflight_objects
-import preflight_pods
-import preflight_tls
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -29,6 +22,13 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from preflight_checks import cluster as preflight_cluster
+from preflight_checks import customers as preflight_customers
+from preflight_checks import fleet as preflight_fleet
+from preflight_checks import joining as preflight_joining
+from preflight_checks import objects as preflight_objects
+from preflight_checks import pods as preflight_pods
+from preflight_checks import tls as preflight_tls
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 MODULES = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import preflight
 import pytest
+from preflight_checks import nodes as preflight
 
 Groups = dict[str, list[str]]
 

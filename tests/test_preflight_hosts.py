@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import preflight
-import preflight_hosts
 import preflight_look
-import preflight_versions
 import pytest
+from preflight_checks import hosts as preflight_hosts
+from preflight_checks import nodes as preflight
+from preflight_checks import versions as preflight_versions
 
 LIMITS = {
     "preflight_server_memory": 2048,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import preflight
-import preflight_cluster
-import preflight_joining
-import preflight_network
-import preflight_versions
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from preflight_checks import cluster as preflight_cluster
+from preflight_checks import joining as preflight_joining
+from preflight_checks import network as preflight_network
+from preflight_checks import nodes as preflight
+from preflight_checks import versions as preflight_versions
 
 from .test_customer_faults import FREE, VALUES, are_lines
 from .test_preflight_hosts import asked

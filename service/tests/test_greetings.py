@@ -2,7 +2,7 @@
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from preflight_customers import greeting_fault
+from preflight_checks.customers import greeting_fault
 
 from greeter.settings import SettingsError, load
 

@@ -1,9 +1,7 @@
-"""What can be wrong with what the customers and their defaults say, in words that help.
+"""What can be wrong with who the customers are: names, hosts, greetings, keys.
 
-Every filter returns a list of faults: one string each, ``where: what is wrong; what to write instead``. An empty list
-means that nothing is wrong. No filter raises on bad input and none changes anything. What becomes part of Kubernetes
-objects as it is written is looked at by ``preflight_objects.py``, number and size of the pods by ``preflight_pods.py``,
-certificates by ``preflight_tls.py``: filter files cannot import each other.
+What becomes part of Kubernetes objects as it is written is looked at in `objects`, number and size of the pods in
+`pods`, certificates in `tls`.
 """
 
 from __future__ import annotations
@@ -11,10 +9,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
+
+from .words import kind, shown, unknown_keys
 
 Check = Callable[[str, Any], list[str]]
 
@@ -32,26 +31,6 @@ DEFAULT_KEYS = (
     "disruption_budget", "tls",
 )  # fmt: skip
 CUSTOMER_KEYS = ("greeting", "state", "host", "hosts", *DEFAULT_KEYS)
-
-
-def kind(value: object) -> str:
-    """Name a value's type as a person who writes YAML would."""
-    names: list[tuple[type | tuple[type, ...], str]] = [
-        (bool, "true or false"),
-        ((int, float), "a number"),
-        (str, "a text"),
-        (date, "a date"),
-        (bytes, "binary data"),
-        (Mapping, "a mapping"),
-        (Sequence, "a list"),
-        (type(None), "empty"),
-    ]
-    return next((name for types, name in names if isinstance(value, types)), "no plain value")
-
-
-def shown(key: object) -> str:
-    """Write ``key`` on one line, whatever is in it."""
-    return str(key) if str(key).isprintable() else ascii(key)
 
 
 def label_fault(label: str, longest: int = LABEL_BYTES) -> str | None:
@@ -102,11 +81,6 @@ def boolean_fault(value: object) -> str | None:
 def state_fault(state: object) -> str | None:
     """Say what keeps ``state`` from being one."""
     return None if state in STATES else f"is no state; write {' or '.join(STATES)}"
-
-
-def unknown_keys(where: str, given: Mapping[Any, object], known: Sequence[str]) -> list[str]:
-    """One fault for each key of ``given`` that is not among ``known``."""
-    return [f"{where}.{shown(key)}: is no setting; use {', '.join(known)}" for key in given if key not in known]
 
 
 def hosts_faults(where: str, hosts: object) -> list[str]:
@@ -226,15 +200,3 @@ def _texts(hosts: object) -> list[str]:
     if isinstance(hosts, str | bytes) or not isinstance(hosts, Sequence):
         return []
     return list(dict.fromkeys(host for host in hosts if isinstance(host, str)))
-
-
-class FilterModule:
-    """The filters under the names that playbooks use."""
-
-    def filters(self) -> dict[str, Callable[..., list[str]]]:
-        """Name → filter."""
-        return {
-            "preflight_customer_faults": customer_faults,
-            "preflight_domain_faults": domain_faults,
-            "preflight_shared_hosts": shared_hosts,
-        }

@@ -1,14 +1,13 @@
-"""What can be wrong with the customers' certificates, in words that help.
+"""What can be wrong with the customers' certificates.
 
-Every filter returns a list of faults: one string each, ``where: what is wrong; what to write instead``. An empty list
-means that nothing is wrong. No filter raises on bad input and none changes anything. No message holds a part of a key.
+No message holds a part of a key.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-SUBDOMAIN_CHARACTERS = 253
+from .words import SUBDOMAIN, SUBDOMAIN_CHARACTERS, kind, layers, shown, unknown_keys
 
 PAIR = ("certificate", "key")
 NAMES = ("secret", "issuer", "cluster_issuer")
@@ -33,31 +31,6 @@ VAULT = "$ANSIBLE_VAULT"
 # What a certificate covers; what keeps it or its key from being used.
 Hosts = tuple[str, ...]
 Pair = tuple[Hosts | None, list[str]]
-
-
-def kind(value: object) -> str:
-    """Name a value's type as a person who writes YAML would."""
-    names: list[tuple[type | tuple[type, ...], str]] = [
-        (bool, "true or false"),
-        ((int, float), "a number"),
-        (str, "a text"),
-        (date, "a date"),
-        (bytes, "binary data"),
-        (Mapping, "a mapping"),
-        (Sequence, "a list"),
-        (type(None), "empty"),
-    ]
-    return next((name for types, name in names if isinstance(value, types)), "no plain value")
-
-
-def shown(key: object) -> str:
-    """Write ``key`` on one line, whatever is in it."""
-    return str(key) if str(key).isprintable() else ascii(key)
-
-
-def unknown_keys(where: str, given: Mapping[Any, object], known: Sequence[str]) -> list[str]:
-    """One fault for each key of ``given`` that is not among ``known``."""
-    return [f"{where}.{shown(key)}: is no setting; use {', '.join(known)}" for key in given if key not in known]
 
 
 def name_fault(name: object) -> str | None:
@@ -187,14 +160,6 @@ def _has_pair(tls: object) -> bool:
     return isinstance(tls, Mapping) and all(isinstance(tls.get(key), str) and tls[key].strip() for key in PAIR)
 
 
-def _layers(customers: object, defaults: object) -> Iterator[tuple[str, object]]:
-    if isinstance(defaults, Mapping) and "tls" in defaults:
-        yield "customers_defaults.tls", defaults["tls"]
-    for name, said in customers.items() if isinstance(customers, Mapping) else ():
-        if isinstance(said, Mapping) and "tls" in said:
-            yield f"customers.{shown(name)}.tls", said["tls"]
-
-
 def tls_faults(
     customers: object, defaults: object, full: Mapping[str, Mapping[str, Any]], ingress_class: object
 ) -> list[str]:
@@ -207,7 +172,12 @@ def tls_faults(
             customers may be gone.
         ingress_class: ``customers_ingress_class``.
     """
-    faults = [fault for where, tls in _layers(customers, defaults) for fault in shape_faults(where, tls, ingress_class)]
+    faults = [
+        fault
+        for where, said in layers(customers, defaults)
+        if "tls" in said
+        for fault in shape_faults(f"{where}.tls", said["tls"], ingress_class)
+    ]
     seen: dict[tuple[str, str], Pair] = {}
     for name, customer in full.items():
         tls = customer.get("tls")
@@ -231,11 +201,3 @@ def tls_faults(
                 if isinstance(host, str) and not any(_matches(covers, host) for covers in hosts)
             ]
     return list(dict.fromkeys(faults))
-
-
-class FilterModule:
-    """The filters under the names that playbooks use."""
-
-    def filters(self) -> dict[str, Callable[..., list[str]]]:
-        """Name → filter."""
-        return {"preflight_tls_faults": tls_faults}

@@ -1,20 +1,15 @@
-"""What can be wrong with what K3s is and how it is set, in words that help; no message holds a part of a secret.
-
-Every filter takes what ``preflight_nodes`` knows of the hosts, and returns pairs of a host, or none, and a fault of it:
-``where: what is wrong; what to write instead``. No pair means that nothing is wrong. No filter raises on bad input and
-none changes anything.
-"""
+"""What can be wrong with what K3s is and how it is set."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-Node = Mapping[str, Any]
-Told = tuple[str, str]
+from .nodes import Node, Told, setting_faults
+from .words import VARIABLE, is_list, kind, shown
+
 Check = Callable[[str, Any], Iterator[str]]
 
 VERSION = re.compile(r"v\d+\.\d+\.\d+\S*\+\S+")
@@ -53,34 +48,8 @@ CRITICAL_FLAGS = (
 CHECKSUM = re.compile(r"[0-9a-f]{64}")
 ARCHITECTURES = ("amd64", "arm64", "arm")
 REGISTRY_KEYS = {"mirrors": ("endpoint", "rewrite"), "configs": ("auth", "tls")}
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # A setting that the command line gives is a text: -e k3s_ready_timeout=600
 SECONDS = re.compile(r"[0-9]{1,9}")
-
-
-def kind(value: object) -> str:
-    """Name a value's type as a person who writes YAML would."""
-    names: list[tuple[type | tuple[type, ...], str]] = [
-        (bool, "true or false"),
-        ((int, float), "a number"),
-        (str, "a text"),
-        (date, "a date"),
-        (bytes, "binary data"),
-        (Mapping, "a mapping"),
-        (Sequence, "a list"),
-        (type(None), "empty"),
-    ]
-    return next((name for types, name in names if isinstance(value, types)), "no plain value")
-
-
-def shown(key: object) -> str:
-    """Write ``key`` on one line, whatever is in it."""
-    return str(key) if str(key).isprintable() else ascii(key)
-
-
-def is_list(value: object) -> bool:
-    """Whether ``value`` is what YAML calls a list."""
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def release(where: str, version: object) -> Iterator[str]:
@@ -268,16 +237,7 @@ CHECKS: dict[str, Check] = {
 
 def cluster_faults(nodes: Mapping[str, Node]) -> list[Told]:
     """Faults of all hosts' settings, and of flags that must be the same on several."""
-    return [*_faults(nodes), *_different_flags(nodes), *_cluster_init(nodes)]
-
-
-def _faults(nodes: Mapping[str, Node]) -> Iterator[Told]:
-    for name, node in nodes.items():
-        for setting, check in CHECKS.items():
-            if setting in node["broken"]:
-                yield name, f"{setting}: cannot be worked out: {node['broken'][setting]}"
-            elif setting in node["settings"]:
-                yield from ((name, fault) for fault in check(setting, node["settings"][setting]))
+    return [*setting_faults(nodes, CHECKS), *_different_flags(nodes), *_cluster_init(nodes)]
 
 
 def _different_flags(nodes: Mapping[str, Node]) -> Iterator[Told]:
@@ -297,11 +257,3 @@ def _cluster_init(nodes: Mapping[str, Node]) -> Iterator[Told]:
             yield "", f"k3s_server_config.cluster-init: is set by the role itself; {OWN_FLAGS['cluster-init']}"
         elif servers[0]["settings"].get("k3s_datastore_endpoint"):
             yield "", "k3s_server_config.cluster-init: cannot go with k3s_datastore_endpoint; write only one of them"
-
-
-class FilterModule:
-    """The filters under the names that playbooks use."""
-
-    def filters(self) -> dict[str, Callable[..., list[Told]]]:
-        """Name → filter."""
-        return {"preflight_cluster_faults": cluster_faults}

@@ -1,18 +1,13 @@
-"""What can be wrong with the cluster's networks, in words that help.
-
-Every filter takes what ``preflight_nodes`` knows of the hosts, and returns pairs of a host, or none, and a fault of it:
-``where: what is wrong; what to write instead``. No pair means that nothing is wrong. No filter raises on bad input and
-none changes anything.
-"""
+"""What can be wrong with the cluster's networks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any
 
-Node = Mapping[str, Any]
-Told = tuple[str, str]
+from .nodes import Node, Told
+from .words import shown
+
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
@@ -48,11 +43,6 @@ def address(text: str) -> Address | None:
 def families(members: Sequence[Network | Address]) -> str:
     """The families of networks or addresses, in their order."""
     return " and ".join(f"IPv{version}" for version in dict.fromkeys(member.version for member in members))
-
-
-def shown(text: str) -> str:
-    """Write ``text`` on one line, whatever is in it."""
-    return text if text.isprintable() else ascii(text)
 
 
 def where(node: Node, flag: str) -> str:
@@ -144,11 +134,3 @@ def network_faults(nodes: Mapping[str, Node]) -> list[Told]:
     return list(dict.fromkeys(faults)) + [
         (name, fault) for name, node in nodes.items() if servers for fault in node_faults(node, servers[0])
     ]
-
-
-class FilterModule:
-    """The filters under the names that playbooks use."""
-
-    def filters(self) -> dict[str, Callable[..., list[Told]]]:
-        """Name → filter."""
-        return {"preflight_network_faults": network_faults}

@@ -1,28 +1,25 @@
-"""What can be wrong with the settings that become part of Kubernetes objects as they are written, in words that help.
+"""What can be wrong with the settings that become part of Kubernetes objects as they are written.
 
-Every filter returns a list of faults: one string each, ``where: what is wrong; what to write instead``. An empty list
-means that nothing is wrong. No filter raises on bad input and none changes anything. No value of ``env`` is ever shown:
-it may be a secret.
+No value of ``env`` is ever shown: it may be a secret.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
 from typing import Any
+
+from .words import SUBDOMAIN, VARIABLE, kind, layers, shown, unknown_keys
 
 Check = Callable[[str, Any], list[str]]
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
-SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 NAME_CHARACTERS = 63
 PREFIX_CHARACTERS = 253
 RESERVED = ("app.kubernetes.io", "pod-security.kubernetes.io", "kubernetes.io", "k8s.io", "kubectl.kubernetes.io")
 ANNOTATIONS_BYTES = 256 * 1024
 
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OWN_VARIABLES = {
     "GREETING": "is the customer's greeting; write it there",
     "CUSTOMER_NAME": "is the name; leave it out",
@@ -40,31 +37,6 @@ IMAGE = re.compile(
 TOLERATION_KEYS = ("key", "operator", "value", "effect", "toleration_seconds")
 OPERATORS = ("Equal", "Exists")
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-
-
-def kind(value: object) -> str:
-    """Name a value's type as a person who writes YAML would."""
-    names: list[tuple[type | tuple[type, ...], str]] = [
-        (bool, "true or false"),
-        ((int, float), "a number"),
-        (str, "a text"),
-        (date, "a date"),
-        (bytes, "binary data"),
-        (Mapping, "a mapping"),
-        (Sequence, "a list"),
-        (type(None), "empty"),
-    ]
-    return next((name for types, name in names if isinstance(value, types)), "no plain value")
-
-
-def shown(key: object) -> str:
-    """Write ``key`` on one line, whatever is in it."""
-    return str(key) if str(key).isprintable() else ascii(key)
-
-
-def unknown_keys(where: str, given: Mapping[Any, object], known: Sequence[str]) -> list[str]:
-    """One fault for each key of ``given`` that is not among ``known``."""
-    return [f"{where}.{shown(key)}: is no setting; use {', '.join(known)}" for key in given if key not in known]
 
 
 def text_fault(value: object) -> str | None:
@@ -186,19 +158,11 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def _layers(customers: object, defaults: object) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    if isinstance(defaults, Mapping):
-        yield "customers_defaults", defaults
-    for name, said in customers.items() if isinstance(customers, Mapping) else ():
-        if isinstance(said, Mapping):
-            yield f"customers.{shown(name)}", said
-
-
 def object_faults(customers: object, defaults: object) -> list[str]:
     """Faults of what ``customers`` (name → settings) and ``customers_defaults`` say of their objects."""
     return [
         fault
-        for where, said in _layers(customers, defaults)
+        for where, said in layers(customers, defaults)
         for key, check in CHECKS.items()
         if key in said
         for fault in check(f"{where}.{key}", said[key])
@@ -225,11 +189,3 @@ def annotations_size(full: Mapping[str, Mapping[str, Any]], customers: object) -
 def _bytes(annotations: object) -> int:
     pieces = [piece for pair in annotations.items() for piece in pair] if isinstance(annotations, Mapping) else []
     return sum(len(piece.encode(errors="surrogatepass")) for piece in pieces if isinstance(piece, str))
-
-
-class FilterModule:
-    """The filters under the names that playbooks use."""
-
-    def filters(self) -> dict[str, Callable[..., list[str]]]:
-        """Name → filter."""
-        return {"preflight_object_faults": object_faults, "preflight_annotations_size": annotations_size}

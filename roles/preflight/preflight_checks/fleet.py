@@ -1,26 +1,21 @@
-"""What can be wrong with the settings that all customers share, in words that help.
-
-Every filter returns a list of faults: one string each, ``where: what is wrong; what to write instead``. An empty list
-means that nothing is wrong. No filter raises on bad input and none changes anything.
-"""
+"""What can be wrong with the settings that all customers share."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from .words import SUBDOMAIN, SUBDOMAIN_CHARACTERS, is_list, kind, unknown_keys
+
 Check = Callable[[str, Any], list[str]]
 Network = IPv4Network | IPv6Network
 
-SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-SUBDOMAIN_CHARACTERS = 253
 LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 # A setting that the command line gives is a text: -e customers_rollout_timeout=600
 SECONDS = re.compile(r"0*[1-9][0-9]{0,8}")
@@ -28,36 +23,6 @@ SECONDS = re.compile(r"0*[1-9][0-9]{0,8}")
 SELECTORS = ("podSelector", "namespaceSelector")
 PEER_KEYS = (*SELECTORS, "ipBlock")
 BLOCK_KEYS = ("cidr", "except")
-
-
-def kind(value: object) -> str:
-    """Name a value's type as a person who writes YAML would."""
-    names: list[tuple[type | tuple[type, ...], str]] = [
-        (bool, "true or false"),
-        ((int, float), "a number"),
-        (str, "a text"),
-        (date, "a date"),
-        (bytes, "binary data"),
-        (Mapping, "a mapping"),
-        (Sequence, "a list"),
-        (type(None), "empty"),
-    ]
-    return next((name for types, name in names if isinstance(value, types)), "no plain value")
-
-
-def shown(key: object) -> str:
-    """Write ``key`` on one line, whatever is in it."""
-    return str(key) if str(key).isprintable() else ascii(key)
-
-
-def unknown_keys(where: str, given: Mapping[Any, object], known: Sequence[str]) -> list[str]:
-    """One fault for each key of ``given`` that is not among ``known``."""
-    return [f"{where}.{shown(key)}: is no setting; use {', '.join(known)}" for key in given if key not in known]
-
-
-def is_list(value: object) -> bool:
-    """Whether ``value`` is what YAML calls a list."""
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def class_faults(where: str, name: object) -> list[str]:
@@ -177,11 +142,3 @@ def shared_setting_faults(settings: Mapping[str, Any]) -> list[str]:
             f"controller: {sys.executable} has no package kubernetes; install it with pip install -r requirements.txt"
         )
     return faults
-
-
-class FilterModule:
-    """The filters under the names that playbooks use."""
-
-    def filters(self) -> dict[str, Callable[..., list[str]]]:
-        """Name → filter."""
-        return {"preflight_fleet_faults": shared_setting_faults}

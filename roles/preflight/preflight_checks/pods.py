@@ -1,16 +1,13 @@
-"""What can be wrong with the number and the size of the customers' pods, in words that help.
-
-Every filter returns a list of faults: one string each, ``where: what is wrong; what to write instead``. An empty list
-means that nothing is wrong. No filter raises on bad input and none changes anything.
-"""
+"""What can be wrong with the number and the size of the customers' pods."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
+
+from .words import kind, layers, shown, unknown_keys
 
 Check = Callable[[str, Any], list[str]]
 
@@ -27,31 +24,6 @@ AMOUNTS = ("requests", "limits")
 RESOURCES = {
     "cpu": (Decimal("0.001"), "500m"), "memory": (Decimal(1), "64Mi"), "ephemeral-storage": (Decimal(1), "1Gi"),
 }  # fmt: skip
-
-
-def kind(value: object) -> str:
-    """Name a value's type as a person who writes YAML would."""
-    names: list[tuple[type | tuple[type, ...], str]] = [
-        (bool, "true or false"),
-        ((int, float), "a number"),
-        (str, "a text"),
-        (date, "a date"),
-        (bytes, "binary data"),
-        (Mapping, "a mapping"),
-        (Sequence, "a list"),
-        (type(None), "empty"),
-    ]
-    return next((name for types, name in names if isinstance(value, types)), "no plain value")
-
-
-def shown(key: object) -> str:
-    """Write ``key`` on one line, whatever is in it."""
-    return str(key) if str(key).isprintable() else ascii(key)
-
-
-def unknown_keys(where: str, given: Mapping[Any, object], known: Sequence[str]) -> list[str]:
-    """One fault for each key of ``given`` that is not among ``known``."""
-    return [f"{where}.{shown(key)}: is no setting; use {', '.join(known)}" for key in given if key not in known]
 
 
 def number_fault(number: object, what: str = "number of pods", most: int | None = None) -> str | None:
@@ -118,14 +90,6 @@ def resources_faults(where: str, given: object) -> list[str]:
     return faults
 
 
-def _layers(customers: object, defaults: object) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    if isinstance(defaults, Mapping):
-        yield "customers_defaults", defaults
-    for name, said in customers.items() if isinstance(customers, Mapping) else ():
-        if isinstance(said, Mapping):
-            yield f"customers.{shown(name)}", said
-
-
 def replicas_faults(where: str, replicas: object) -> list[str]:
     """Faults of ``replicas``."""
     return [f"{where}: {fault}"] if (fault := number_fault(replicas)) else []
@@ -141,7 +105,7 @@ CHECKS: dict[str, Check] = {
 def pod_faults(customers: object, defaults: object) -> list[str]:
     """Faults of what ``customers`` (name → settings) and ``customers_defaults`` each say of their pods."""
     faults = []
-    for where, said in _layers(customers, defaults):
+    for where, said in layers(customers, defaults):
         faults += [
             fault for key, check in CHECKS.items() if key in said for fault in check(f"{where}.{key}", said[key])
         ]
@@ -176,11 +140,3 @@ def _above_limit(where: str, resources: object) -> Iterator[str]:
                 f"{where}.requests.{name}: {requests[name]} is more than the limit of {limits[name]};"
                 f" lower it, or raise limits.{name}"
             )
-
-
-class FilterModule:
-    """The filters under the names that playbooks use."""
-
-    def filters(self) -> dict[str, Callable[..., list[str]]]:
-        """Name → filter."""
-        return {"preflight_pod_faults": pod_faults, "preflight_above_limits": above_limits}

@@ -1,19 +1,13 @@
-"""What can be wrong with the hosts that were asked, in words that help.
-
-Every filter takes what ``preflight_nodes`` knows of the hosts, and returns pairs of a host, or none, and a fault of it:
-what is wrong; what to do instead. No pair means that nothing is wrong. No filter raises on bad input and
-none changes anything.
-"""
+"""What can be wrong with the hosts that were asked."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-Node = Mapping[str, Any]
-Told = tuple[str, str]
+from .nodes import Node, Told
 
 SERVICE_MANAGERS = ("systemd", "openrc")
 # Architecture, as Ansible calls it → that of K3s' files, and the name of its binary: https://github.com/k3s-io/k3s/releases
@@ -202,11 +196,3 @@ def host_faults(nodes: Mapping[str, Node], defaults: Mapping[str, object]) -> li
     asked = {name: node for name, node in nodes.items() if "answer" in node}
     faults = [(name, fault) for name, node in asked.items() for fault in _host(node, defaults, etcd)]
     return [*faults, *_twins(nodes)]
-
-
-class FilterModule:
-    """The filters under the names that playbooks use."""
-
-    def filters(self) -> dict[str, Callable[..., list[Told]]]:
-        """Name → filter."""
-        return {"preflight_host_faults": host_faults}

@@ -1,20 +1,15 @@
-"""What can be wrong with how nodes find each other: token, datastore, address; in words that help, without any secret.
-
-Every filter takes what ``preflight_nodes`` knows of the hosts, and returns pairs of a host, or none, and a fault of it:
-``where: what is wrong; what to write instead``. No pair means that nothing is wrong. No filter raises on bad input and
-none changes anything.
-"""
+"""What can be wrong with how nodes find each other: token, datastore, address."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import Any
 
-Node = Mapping[str, Any]
-Told = tuple[str, str]
+from .nodes import Node, Told, setting_faults
+from .words import kind
+
 Check = Callable[[str, Any], Iterator[str]]
 
 TOKEN_CHARACTERS = 16
@@ -41,26 +36,6 @@ HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*", re.IGNORECASE
 )
 INTERFACE = re.compile(r"[^\s/]{1,15}")
-
-
-def kind(value: object) -> str:
-    """Name a value's type as a person who writes YAML would."""
-    names: list[tuple[type | tuple[type, ...], str]] = [
-        (bool, "true or false"),
-        ((int, float), "a number"),
-        (str, "a text"),
-        (date, "a date"),
-        (bytes, "binary data"),
-        (Mapping, "a mapping"),
-        (Sequence, "a list"),
-        (type(None), "empty"),
-    ]
-    return next((name for types, name in names if isinstance(value, types)), "no plain value")
-
-
-def shown(key: object) -> str:
-    """Write ``key`` on one line, whatever is in it."""
-    return str(key) if str(key).isprintable() else ascii(key)
 
 
 def token(where: str, value: object) -> Iterator[str]:
@@ -155,18 +130,8 @@ def together(settings: Mapping[str, Any]) -> Iterator[str]:
 
 def joining_faults(nodes: Mapping[str, Node]) -> list[Told]:
     """Faults of all hosts' settings, and of those that must be the same on several."""
-    return [*_faults(nodes), *_different(nodes)]
-
-
-def _faults(nodes: Mapping[str, Node]) -> Iterator[Told]:
-    for name, node in nodes.items():
-        settings, broken = node["settings"], node["broken"]
-        for setting, check in CHECKS.items():
-            if setting in broken:
-                yield name, f"{setting}: cannot be worked out: {broken[setting]}"
-            elif setting in settings:
-                yield from ((name, fault) for fault in check(setting, settings[setting]))
-        yield from ((name, fault) for fault in together(settings))
+    joint = [(name, fault) for name, node in nodes.items() for fault in together(node["settings"])]
+    return [*setting_faults(nodes, CHECKS), *joint, *_different(nodes)]
 
 
 def _different(nodes: Mapping[str, Node]) -> Iterator[Told]:
@@ -180,11 +145,3 @@ def _different(nodes: Mapping[str, Node]) -> Iterator[Told]:
         first = next(iter(values), "")
         if other := next((name for name, value in values.items() if value != values[first]), None):
             yield "", f"{setting}: differs between {first} and {other}; write the same for all {whose}"
-
-
-class FilterModule:
-    """The filters under the names that playbooks use."""
-
-    def filters(self) -> dict[str, Callable[..., list[Told]]]:
-        """Name → filter."""
-        return {"preflight_joining_faults": joining_faults}

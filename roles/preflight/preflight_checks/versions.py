@@ -1,8 +1,4 @@
-"""What can be wrong with the releases that are wanted, next to each other and to what is installed, in words that help.
-
-Every filter takes what ``preflight_nodes`` knows of the hosts, and returns a list of faults: one string each,
-``where: what is wrong; what to write instead``. An empty list means that nothing is wrong. No filter raises on bad
-input and none changes anything.
+"""What can be wrong with the releases that are wanted, next to each other and to what is installed.
 
 The rules are Kubernetes' own, https://kubernetes.io/releases/version-skew-policy: API servers are at most one minor
 version apart, a kubelet is never newer than an API server and at most three minor versions older, and API servers go
@@ -12,10 +8,10 @@ through every minor version.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
-Node = Mapping[str, Any]
+from .nodes import Node
 
 RELEASE = re.compile(r"v(\d+)\.(\d+)\.(\d+)(-[^+]+)?\+(\S*?)(\d+)")
 SERVERS_APART = 1
@@ -106,11 +102,3 @@ def _installed(nodes: Mapping[str, Node], wanted: Mapping[str, Release]) -> Iter
                 f"host {name}: k3s_version: {target.name} skips a minor version, {found.name} is installed;"
                 f" write a release of v{major}.{minor} first {POLICY}"
             )
-
-
-class FilterModule:
-    """The filters under the names that playbooks use."""
-
-    def filters(self) -> dict[str, Callable[..., list[str]]]:
-        """Name → filter."""
-        return {"preflight_version_faults": version_faults}
