@@ -81,11 +81,11 @@ class Cluster:
 
 
 def plan(
-    cluster: Cluster | None, *declared: Object, secrets: tuple[Object, ...] = (), **params: object
+    cluster: Cluster | None, *declared: Object, secrets: tuple[Object, ...] = (), show: bool = True, **params: object
 ) -> planning.Plan:
     settings = {"fleet": "greeter-fleet", "kinds": KINDS, "words": WORDS, "absent": [], "prune": False} | params
     texts = {"objects": yaml.safe_dump_all(declared), "secrets": yaml.safe_dump_all(secrets)}
-    return planning.Plan(cluster, settings | texts, show=True)
+    return planning.Plan(cluster, settings | texts, show=show)
 
 
 def lines(found: planning.Plan, prune: bool = False) -> list[str]:
@@ -173,6 +173,31 @@ def test_an_object_that_is_no_longer_declared_goes_and_a_foreign_one_stays() -> 
             "metadata": {"name": "greeter", "namespace": "customer-a"},
         }
     ]
+
+
+def test_a_difference_is_what_people_declare_before_and_after() -> None:
+    budget = live(thing("PodDisruptionBudget", "a", "policy/v1", spec={"maxUnavailable": 1}))
+    budget["metadata"] |= {"creationTimestamp": "2026-01-01T00:00:00Z", "managedFields": [{}], "selfLink": "/x"}
+    cluster = Cluster(*map(live, [room("a")[0], room("a")[1]]), budget)
+    found = plan(cluster, *room("a"))
+    labels = "    app.kubernetes.io/instance: a\n    app.kubernetes.io/managed-by: greeter-fleet\n"
+    metadata = f"metadata:\n  annotations: {{}}\n  labels:\n{labels}  name: greeter\n  namespace: customer-a\n"
+    assert found.diff == [
+        {
+            "before": "",
+            "after": f"apiVersion: v1\nkind: Service\n{metadata}spec:\n  type: ClusterIP\n",
+            "before_header": "Service/customer-a/greeter",
+            "after_header": "Service/customer-a/greeter",
+        },
+        {
+            "before": f"apiVersion: policy/v1\nkind: PodDisruptionBudget\n{metadata}spec:\n  maxUnavailable: 1\n",
+            "after": "",
+            "before_header": "PodDisruptionBudget/customer-a/greeter",
+            "after_header": "PodDisruptionBudget/customer-a/greeter",
+        },
+    ]
+    # Writing thousands of objects takes longer than all the rest.
+    assert plan(cluster, *room("a"), show=False).diff == []
 
 
 NAMESPACE_B = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "customer-b"}}

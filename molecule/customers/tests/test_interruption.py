@@ -1,11 +1,16 @@
-"""A run that is killed in the middle, and the one after it."""
+"""A run that is killed in the middle, or loses its cluster, and the one after it."""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from fleet import PROJECT
 
@@ -15,6 +20,40 @@ MANY = 40
 # Pods of so many would not fit on the host, and are not what this is about.
 WAITING = {"greeting": "Hi!", "node_selector": {"nowhere": "here"}}
 SECONDS = 60
+
+
+class Wire:
+    """A way to a server that passes on whatever comes, until it is cut."""
+
+    def __init__(self, address: str, port: int) -> None:
+        """Listen on a loopback port of its own."""
+        self._server = (address, port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._ends = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(self._server)
+                self._ends += [near, far]
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    @staticmethod
+    def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+
+    def cut(self) -> None:
+        """End all connections, and take no more."""
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
 
 def descendants(pid: int) -> list[int]:
@@ -30,27 +69,56 @@ def descendants(pid: int) -> list[int]:
     return below[1:]
 
 
-def test_an_interrupted_run_is_taken_up_by_the_next(story: Story) -> None:
-    names = {f"many-{number}": WAITING for number in range(MANY)}
-    story.declare({"customers_wait": False}, **STANDING, **names)
+@contextmanager
+def amid_many(story: Story, name: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A run that has begun to add many customers, whose names begin with ``name``; the next one adds the rest."""
+    story.declare({"customers_wait": False}, **STANDING, **{f"{name}-{number}": WAITING for number in range(MANY)})
     run = subprocess.Popen(
-        story.fleet.command("customers.yml", *story.arguments()),
+        story.fleet.command("customers.yml", *story.arguments(), *arguments),
         cwd=PROJECT,
         env=story.fleet.environment(),
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         start_new_session=True,
     )
+
+    def namespaces() -> int:
+        return sum(each.startswith(f"customer-{name}-") for each in story.namespaces())
+
+    def ingresses() -> int:
+        found = story.fleet.objects("ingresses", "--all-namespaces")["items"]
+        return sum(each["metadata"]["namespace"].startswith(f"customer-{name}-") for each in found)
+
     deadline = time.monotonic() + SECONDS
-    while len(story.namespaces()) < len(STANDING) + 5 and time.monotonic() < deadline:
+    while namespaces() < 5 and time.monotonic() < deadline:
         time.sleep(0.1)
-    # Ansible's workers leave its process group, and would go on alone.
-    for pid in (run.pid, *descendants(run.pid)):
-        os.kill(pid, signal.SIGKILL)
-    run.wait()
-    ingresses = story.fleet.objects("ingresses", "--all-namespaces")["items"]
-    assert len(story.namespaces()) >= len(STANDING) + 5
-    assert len(ingresses) < len(STANDING) + MANY
+    yield run
+    assert namespaces() >= 5
+    assert ingresses() < MANY
 
     story.converge()
-    ingresses = story.fleet.objects("ingresses", "--all-namespaces")["items"]
-    assert len(ingresses) == len(STANDING) + MANY
+    assert ingresses() == MANY
+
+
+def test_a_run_that_is_killed_is_taken_up_by_the_next(story: Story) -> None:
+    with amid_many(story, "killed") as run:
+        # Ansible's workers leave its process group, and would go on alone.
+        for pid in (run.pid, *descendants(run.pid)):
+            os.kill(pid, signal.SIGKILL)
+        run.communicate()
+
+
+def test_a_run_that_loses_its_cluster_says_so_and_is_taken_up_by_the_next(story: Story, tmp_path: Path) -> None:
+    wire = Wire(story.fleet.address, 6443)
+    kubeconfig = tmp_path / "kubeconfig"
+    usual = (PROJECT / ".kube" / f"{story.fleet.scenario}.yaml").read_text()
+    kubeconfig.write_text(usual.replace(f"{story.fleet.address}:6443", f"127.0.0.1:{wire.port}"))
+    with amid_many(story, "silent", f"--extra-vars=customers_kubeconfig={kubeconfig}") as run:
+        wire.cut()
+        output, _ = run.communicate(timeout=SECONDS)
+        said = " ".join(output.split())
+        assert run.returncode != 0
+        assert "Traceback" not in said
+        assert "The cluster stopped answering before it had all that differs: " in said
+        assert "What it has taken stays; run this again when it answers: it goes on from here." in said

@@ -21,7 +21,7 @@ def test_a_mixed_change_is_planned_in_the_operators_words(story: Story) -> None:
     planned = [
         "+ new         d: servus.example.com",
         "~ changed     a: greeting, labels",
-        "~ changed     b: hosts, replicas, resources",
+        "~ changed     b: hosts, quota, replicas",
         "- undeclared  c (stays; customers_prune would remove it)",
         "= unchanged   0 of 3",
     ]
