@@ -28,13 +28,14 @@ settings: dict[str, object] = {
 }
 
 
-def playbook(path: str, **extra: object) -> None:
-    """Run one of the project's playbooks."""
+def playbook(path: str, **extra: object) -> str:
+    """Run one of the project's playbooks, and return what it said."""
     done = subprocess.run(
         ["ansible-playbook", path, "-e", json.dumps(settings | extra)],
         cwd=PROJECT, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def podman(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -66,7 +67,8 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         settings.update(json.loads((folder / "builder.json").read_text()))
         playbook("playbooks/run-app.yml")
         yield
-        playbook("playbooks/remove-app.yml")
+        assert "changed=2 " in playbook("playbooks/remove-app.yml")
+        assert "changed=0 " in playbook("playbooks/remove-app.yml")
         assert podman("ps", "--all", "--quiet", "--filter=label=greeter-app").stdout == ""
         assert podman("image", "exists", IMAGE).returncode == 1
 
@@ -82,6 +84,16 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def test_every_customer_answers(port: int, body: bytes) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
         assert (answer.status, answer.read()) == (200, body)
+
+
+def test_a_second_build_changes_nothing_and_a_name_that_was_moved_is_put_back() -> None:
+    identity = image("{{.Id}}")
+    assert "changed=0 " in playbook("playbooks/build-app.yml")
+    base = str(settings["greeter_base_image"])
+    assert podman("tag", base, IMAGE).returncode == 0
+    assert image("{{.Id}}") != identity
+    assert "changed=1 " in playbook("playbooks/build-app.yml")
+    assert image("{{.Id}}") == identity
 
 
 def test_absent_customers_are_left_out() -> None:
