@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from types import SimpleNamespace
 from typing import Any
 
+import customers
 import customers_wait
 import pytest
+from ansible.plugins.action import ActionBase
+
+from .conftest import PROJECT
 
 Object = dict[str, Any]
+
+# The module of the same name is imported already.
+_spec = spec_from_file_location("customers_wait_action", PROJECT / "roles/customers/action_plugins/customers_wait.py")
+assert _spec is not None
+assert _spec.loader is not None
+action = module_from_spec(_spec)
+_spec.loader.exec_module(action)
 
 
 def labelled(customer: str) -> Object:
@@ -198,3 +211,101 @@ def test_what_every_pod_says_is_told_once(watch: Watching) -> None:
     found = watch(cluster, ["a"], [])
     found.follow(0)
     assert found.reasons() == {"a": ["pod greeter-1 waiting: ImagePullBackOff"]}
+
+
+def seen(missing: str = "", staying: str = "", **more: object) -> Object:
+    """What the module answers."""
+    return {"missing": missing.split(), "staying": staying.split(), "silent": "", **more}
+
+
+Waiting = Callable[..., tuple[Object, list[Object], list[str]]]
+
+
+@pytest.fixture
+def wait(monkeypatch: pytest.MonkeyPatch) -> Waiting:
+    """A function from the module's answers to what the task returns, what it has asked for and what it has shown.
+
+    Every look takes as long as it may, but one at a silent cluster, which takes no time.
+    """
+
+    def run(*answers: Object, timeout: int = 60, **options: object) -> tuple[Object, list[Object], list[str]]:
+        now = 0.0
+        asked: list[Object] = []
+        shown: list[str] = []
+        left = list(answers)
+
+        def execute(_name: str, *, module_args: Object, **_: object) -> Object:
+            nonlocal now
+            asked.append(dict(module_args))
+            answer = left.pop(0)
+            now += 0 if answer.get("silent") else module_args["seconds"]
+            return answer
+
+        def sleep(seconds: float) -> None:
+            nonlocal now
+            now += seconds
+
+        plugin = object.__new__(action.ActionModule)
+        plugin._task = SimpleNamespace(args={"timeout": timeout, **options})
+        plugin._execute_module = execute
+        monkeypatch.setattr(ActionBase, "run", lambda *_: {})
+        monkeypatch.setattr(action.Display, "display", lambda _self, text: shown.append(text))
+        monkeypatch.setattr(time, "sleep", sleep)
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        found = plugin.run()
+        assert left == []
+        return found, asked, shown
+
+    return run
+
+
+def test_progress_is_shown_when_there_is_some_and_only_who_is_missing_is_asked_for(wait: Waiting) -> None:
+    found, asked, shown = wait(
+        seen("b c", "customer-d"),
+        seen("b c", "customer-d"),
+        seen("c"),
+        seen(),
+        customers=["a", "b", "c"],
+        gone=["customer-d"],
+    )
+    assert found == seen()
+    assert shown == [
+        "customers: 1 of 3 rolled out, waiting for b, c; 0 of 1 removed, waiting for customer-d",
+        "customers: 2 of 3 rolled out, waiting for c",
+    ]
+    assert [each["customers"] for each in asked] == [["a", "b", "c"], ["b", "c"], ["b", "c"], ["c"]]
+    assert [each["gone"] for each in asked] == [["customer-d"], ["customer-d"], ["customer-d"], []]
+    assert not any(each["explain"] for each in asked)
+
+
+def test_the_last_look_asks_for_the_reasons(wait: Waiting) -> None:
+    last = seen("a", reasons={"a": ["log: no"]})
+    found, asked, _ = wait(seen("a"), seen("a"), last, timeout=12, customers=["a"])
+    assert found == last
+    assert [(each["seconds"], each["explain"]) for each in asked] == [(5, False), (5, False), (2, True)]
+
+
+def test_a_cluster_that_falls_silent_is_asked_again_and_told_of(wait: Waiting) -> None:
+    silent = seen("a b", silent="the cluster at https://192.0.2.1 does not answer: refused")
+    found, asked, shown = wait(seen("a b"), silent, silent, seen(), customers=["a", "b"])
+    assert found == seen()
+    assert len(asked) == 4
+    assert shown == [
+        "customers: 0 of 2 rolled out, waiting for a, b",
+        "customers: the cluster at https://192.0.2.1 does not answer: refused; 0 of 2 rolled out, waiting for a, b",
+    ]
+
+
+def test_a_cluster_that_stays_silent_is_a_problem_of_its_own(wait: Waiting) -> None:
+    silent = seen("a", silent="the cluster at https://192.0.2.1 does not answer: refused")
+    found, _, _ = wait(silent, silent, silent, silent, timeout=8, customers=["a"])
+    assert customers.problems([], found, 8) == [
+        "- a: not rolled out within 8 s",
+        "- the cluster at https://192.0.2.1 does not answer: refused",
+    ]
+
+
+def test_a_refusal_ends_the_wait(wait: Waiting) -> None:
+    refusal = {"failed": True, "msg": "the cluster at https://192.0.2.1 refuses: no"}
+    found, _, _ = wait(seen("a"), refusal, customers=["a"])
+    assert found == refusal

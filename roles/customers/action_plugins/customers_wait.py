@@ -9,6 +9,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 LOOK_SECONDS = 5
+SILENCE_SECONDS = 1
 NAMED = 5
 
 
@@ -16,7 +17,8 @@ class ActionModule(ActionBase):
     """The module's options, without ``seconds`` and ``explain``, and ``timeout``: the seconds all together may take.
 
     Time that runs out is no failure of this task: ``missing``, ``staying`` and ``reasons`` tell what is left, so that
-    the caller can report it together with whatever else went wrong.
+    the caller can report it together with whatever else went wrong. Nor is a cluster that falls ``silent`` meanwhile,
+    as one does whose API server is started anew: it is asked again until the time is over.
     """
 
     TRANSFERS_FILES = False
@@ -38,10 +40,12 @@ class ActionModule(ActionBase):
             if progress != told:
                 Display().display(progress)
             told = progress
+            if seen["silent"]:
+                time.sleep(SILENCE_SECONDS)
             options |= {"customers": seen["missing"], "gone": seen["staying"]}
 
     def _progress(self, seen: dict[str, Any]) -> str:
-        parts = []
+        parts = [seen["silent"]] if seen["silent"] else []
         for what, option, left in (("rolled out", "customers", seen["missing"]), ("removed", "gone", seen["staying"])):
             asked = self._task.args.get(option, [])
             if left:

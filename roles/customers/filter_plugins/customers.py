@@ -210,7 +210,8 @@ def problems(refused: Sequence[Mapping[str, str]], waited: Mapping[str, Any], se
     for name in waited.get("missing", []):
         lines.append(f"- {name}: not rolled out within {seconds} s")
         lines += [f"    {reason}" for reason in waited.get("reasons", {}).get(name, [])]
-    return lines + [f"- namespace {name}: still being removed after {seconds} s" for name in waited.get("staying", [])]
+    lines += [f"- namespace {name}: still being removed after {seconds} s" for name in waited.get("staying", [])]
+    return lines + ([f"- {waited['silent']}"] if waited.get("silent") else [])
 
 
 class FilterModule:

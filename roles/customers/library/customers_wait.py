@@ -38,6 +38,7 @@ EXAMPLES = r"""
 RETURN = r"""
 missing: {description: Customers whose rollout is not complete., type: list, elements: str, returned: always}
 staying: {description: Namespaces that are still there., type: list, elements: str, returned: always}
+silent: {description: 'What keeps the cluster from being asked at all, or nothing.', type: str, returned: always}
 reasons: {description: 'Customer → what pods, events and logs say, for a few.', type: dict, returned: with explain}
 """
 
@@ -138,8 +139,11 @@ def main() -> None:
         watch.follow(module.params["seconds"])
         reasons = {"reasons": watch.reasons()} if module.params["explain"] else {}
     except ClusterError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=False, missing=watch.missing, staying=watch.staying, **reasons)
+        if not error.unreachable:
+            module.fail_json(msg=str(error))
+        left = {"missing": module.params["customers"], "staying": module.params["gone"]}
+        module.exit_json(changed=False, **left, silent=str(error))
+    module.exit_json(changed=False, missing=watch.missing, staying=watch.staying, silent="", **reasons)
 
 
 if __name__ == "__main__":
