@@ -187,7 +187,9 @@ def failures(sent: Sequence[Any], answer: Mapping[str, Any]) -> list[dict[str, s
             said = re.search(r'"message":\s*("(?:[^"\\]|\\.)*")', outcome["error"]["msg"])
             message = json.loads(said[1]) if said else outcome["error"]["msg"]
             found.append({**_named(each), "message": str(message)})
-    return found
+    # Without the namespace the API refuses everything in it: the one line that says why is enough.
+    lost = {each["customer"] for each in found if each["object"].startswith("Namespace ")}
+    return [each for each in found if each["customer"] not in lost or each["object"].startswith("Namespace ")]
 
 
 def _named(sent: str | Mapping[str, Any]) -> dict[str, str]:
