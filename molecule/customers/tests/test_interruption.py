@@ -120,5 +120,5 @@ def test_a_run_that_loses_its_cluster_says_so_and_is_taken_up_by_the_next(story:
         said = " ".join(output.split())
         assert run.returncode != 0
         assert "Traceback" not in said
-        assert "The cluster stopped answering before it had all that differs: " in said
+        assert "Not all that differs could be sent to the cluster: " in said
         assert "What it has taken stays; run this again when it answers: it goes on from here." in said
