@@ -73,6 +73,9 @@ def test_of_a_customer_without_a_namespace_only_that_is_told() -> None:
         {"customer": "a", "object": "Namespace customer-a", "message": DENIED},
         {"customer": "b", "object": "Service greeter", "message": "no"},
     ]
+    # A namespace that is there, and one that somebody takes away meanwhile.
+    assert len(customers.failures(sent, answers(refused(DENIED), refused("no"), refused(lost), DONE))) == 2
+    assert len(customers.failures(sent, answers(DONE, refused(lost), refused(lost), DONE))) == 2
 
 
 def test_whatever_is_not_as_declared_is_one_line_and_what_explains_it() -> None:

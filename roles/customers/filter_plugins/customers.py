@@ -189,7 +189,8 @@ def failures(sent: Sequence[Any], answer: Mapping[str, Any]) -> list[dict[str, s
             found.append({**_named(each), "message": str(message)})
     # Without the namespace the API refuses everything in it: the one line that says why is enough.
     lost = {each["customer"] for each in found if each["object"].startswith("Namespace ")}
-    return [each for each in found if each["customer"] not in lost or each["object"].startswith("Namespace ")]
+    following = {(name, f'namespaces "{NAMESPACE_PREFIX}{name}" not found') for name in lost}
+    return [each for each in found if (each["customer"], each["message"]) not in following]
 
 
 def _named(sent: str | Mapping[str, Any]) -> dict[str, str]:
