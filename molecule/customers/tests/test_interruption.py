@@ -8,8 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from fleet import PROJECT
@@ -69,10 +68,8 @@ def descendants(pid: int) -> list[int]:
     return below[1:]
 
 
-@contextmanager
-def amid_many(story: Story, name: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A run that has begun to add many customers, whose names begin with ``name``; the next one adds the rest."""
-    story.declare({"customers_wait": False}, **STANDING, **{f"{name}-{number}": WAITING for number in range(MANY)})
+def begun(story: Story, namespaces: int, *arguments: str) -> subprocess.Popen[str]:
+    """A run that goes on, as soon as it has made so many customers' namespaces."""
     run = subprocess.Popen(
         story.fleet.command("customers.yml", *story.arguments(), *arguments),
         cwd=PROJECT,
@@ -82,43 +79,42 @@ def amid_many(story: Story, name: str, *arguments: str) -> Iterator[subprocess.P
         text=True,
         start_new_session=True,
     )
-
-    def namespaces() -> int:
-        return sum(each.startswith(f"customer-{name}-") for each in story.namespaces())
-
-    def ingresses() -> int:
-        found = story.fleet.objects("ingresses", "--all-namespaces")["items"]
-        return sum(each["metadata"]["namespace"].startswith(f"customer-{name}-") for each in found)
-
     deadline = time.monotonic() + SECONDS
-    while namespaces() < 5 and time.monotonic() < deadline:
+    while len(story.namespaces()) < namespaces and time.monotonic() < deadline:
         time.sleep(0.1)
-    yield run
-    assert namespaces() >= 5
-    assert ingresses() < MANY
-
-    story.converge()
-    assert ingresses() == MANY
+    assert len(story.namespaces()) >= namespaces
+    return run
 
 
-def test_a_run_that_is_killed_is_taken_up_by_the_next(story: Story) -> None:
-    with amid_many(story, "killed") as run:
-        # Ansible's workers leave its process group, and would go on alone.
-        for pid in (run.pid, *descendants(run.pid)):
-            os.kill(pid, signal.SIGKILL)
-        run.communicate()
+def test_a_run_that_loses_its_cluster_and_one_that_is_killed_are_taken_up_by_the_next(
+    story: Story, tmp_path: Path
+) -> None:
+    def ingresses() -> int:
+        return len(story.fleet.objects("ingresses", "--all-namespaces")["items"])
 
-
-def test_a_run_that_loses_its_cluster_says_so_and_is_taken_up_by_the_next(story: Story, tmp_path: Path) -> None:
     wire = Wire(story.fleet.address, 6443)
     kubeconfig = tmp_path / "kubeconfig"
     usual = (PROJECT / ".kube" / f"{story.fleet.scenario}.yaml").read_text()
     kubeconfig.write_text(usual.replace(f"{story.fleet.address}:6443", f"127.0.0.1:{wire.port}"))
-    with amid_many(story, "silent", f"--extra-vars=customers_kubeconfig={kubeconfig}") as run:
-        wire.cut()
-        output, _ = run.communicate(timeout=SECONDS)
-        said = " ".join(output.split())
-        assert run.returncode != 0
-        assert "Traceback" not in said
-        assert "Not all that differs could be sent to the cluster: " in said
-        assert "What it has taken stays; run this again when it answers: it goes on from here." in said
+    names = {f"many-{number}": WAITING for number in range(MANY)}
+    story.declare({"customers_wait": False}, **STANDING, **names)
+
+    run = begun(story, len(STANDING) + 5, f"--extra-vars=customers_kubeconfig={kubeconfig}")
+    wire.cut()
+    output, _ = run.communicate(timeout=SECONDS)
+    said = " ".join(output.split())
+    assert run.returncode != 0
+    assert "Traceback" not in said
+    assert "Not all that differs could be sent to the cluster: " in said
+    assert "What it has taken stays; run this again when it answers: it goes on from here." in said
+    assert ingresses() < len(STANDING) + MANY
+
+    run = begun(story, len(story.namespaces()) + 5)
+    # Ansible's workers leave its process group, and would go on alone.
+    for pid in (run.pid, *descendants(run.pid)):
+        os.kill(pid, signal.SIGKILL)
+    run.communicate()
+    assert ingresses() < len(STANDING) + MANY
+
+    story.converge()
+    assert ingresses() == len(STANDING) + MANY
