@@ -34,9 +34,10 @@ def _any_address() -> str:
 
 
 def pre_fork(server: Arbiter, worker: Worker) -> None:
-    """Give a worker a place to count in that no living worker has."""
+    """Give a worker a place to count in that no living worker has, and the queue that its first signals will go to."""
     taken = {other.slot for other in server.WORKERS.values()}
     worker.slot = min(set(range(2 * _settings.workers)) - taken, default=0)
+    worker.early_signals = server.SIG_QUEUE
 
 
 _address = _any_address()

@@ -19,6 +19,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -43,6 +44,7 @@ from greeter.settings import from_environment
 from greeter.state import PROCESS
 
 _ACCEPTS_AT_ONCE = 64
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _END_OF_HEAD = b"\r\n\r\n"
 # What a stopping worker gives connections that are idle, since a request may be on its way there.
 _LAST_IDLE_SECONDS = 2.0
@@ -60,9 +62,11 @@ class GreeterWorker(Worker):
 
     Attributes:
         slot: Where this worker counts; the master chooses it before it forks (gunicorn.conf.py).
+        early_signals: The master's queue of signals, as copied by the fork (gunicorn.conf.py).
     """
 
     slot = 0
+    early_signals: SimpleQueue[int]
 
     def init_process(self) -> None:
         """Set up what must not be shared with the master, and enter the loop."""
@@ -88,9 +92,20 @@ class GreeterWorker(Worker):
     # Signals
 
     def init_signals(self) -> None:
-        """Install gunicorn's signal handlers, and ours for the end of the drain."""
+        """Install gunicorn's signal handlers and ours, and act on what has arrived since the fork.
+
+        Until then a signal goes to the handler that the master left behind, which only puts it into the master's queue:
+        nobody in this process would ever read it there.
+        """
+        # Gunicorn gives each signal its default action first, which would end this process without a drain.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
         super().init_signals()
         signal.signal(signal.SIGALRM, self._end_drain)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+        while not self.early_signals.empty():
+            number = self.early_signals.get_nowait()
+            if number in _STOPPING:
+                signal.raise_signal(number)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """On SIGTERM begin to drain; a second SIGTERM neither shortens nor prolongs it."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SERVICE = Path(__file__).resolve().parent.parent
+CONFIG = SERVICE / "gunicorn.conf.py"
 PATIENCE = 10.0
 """Seconds after which something that has not happened counts as not happening."""
 
@@ -29,17 +30,18 @@ class Answer:
 class Server:
     """A running gunicorn with the greeter."""
 
-    def __init__(self, settings: dict[str, str], app: str = "greeter.app:app") -> None:
+    def __init__(self, settings: dict[str, str], app: str = "greeter.app:app", config: Path = CONFIG) -> None:
         """Start it.
 
         Args:
             settings: Environment variables on top of the required ones; the ports are chosen.
             app: WSGI callable to serve.
+            config: Gunicorn's configuration.
         """
         self.port, self.metrics_port = free_port(), free_port()
         ports = {"PORT": str(self.port), "METRICS_PORT": str(self.metrics_port)}
         environ = {"GREETING": "Hi!", "CUSTOMER_NAME": "a", "ACCESS_LOG": "off"} | settings | ports
-        self.process = start(environ, app)
+        self.process = start(environ, app, config)
 
     def connect(self) -> http.client.HTTPConnection:
         """Return a connection, which is opened by its first request."""
@@ -62,11 +64,11 @@ class Server:
             client.sendall(data)
             return b"".join(iter(lambda: client.recv(4096), b""))
 
-    def answers(self) -> bool:
-        """Tell whether the server is ready, without failing when nobody listens."""
+    def answers(self, readiness: int = 200) -> bool:
+        """Tell whether `/readyz` answers with that status, without failing when nobody listens."""
         assert self.process.poll() is None, "the server has ended"
         try:
-            return self.get("/readyz").status == 200
+            return self.get("/readyz").status == readiness
         except OSError:
             return False
 
@@ -86,11 +88,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(settings: dict[str, str] | None = None, app: str = "greeter.app:app") -> Iterator[Server]:
-    """Give a server that answers, and leave nothing of it behind."""
-    server = Server(settings or {}, app)
+def running(
+    settings: dict[str, str] | None = None, app: str = "greeter.app:app", config: Path = CONFIG, readiness: int = 200
+) -> Iterator[Server]:
+    """Give a server that answers, `/readyz` with the status ``readiness``, and leave nothing of it behind."""
+    server = Server(settings or {}, app, config)
     try:
-        wait_for(server.answers)
+        wait_for(lambda: server.answers(readiness))
         yield server
     finally:
         # The group: a master that is killed cannot take its workers along.
@@ -99,10 +103,10 @@ def running(settings: dict[str, str] | None = None, app: str = "greeter.app:app"
         server.process.communicate()
 
 
-def start(environ: dict[str, str], app: str = "greeter.app:app") -> subprocess.Popen[str]:
+def start(environ: dict[str, str], app: str = "greeter.app:app", config: Path = CONFIG) -> subprocess.Popen[str]:
     """Start gunicorn as the image does, with nothing in its environment but what is given."""
     return subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-c", str(SERVICE / "gunicorn.conf.py"), app],
+        [sys.executable, "-m", "gunicorn", "-c", str(config), app],
         env={"PYTHONPATH": f"{SERVICE}:{SERVICE / 'tests'}", "PYTHONDONTWRITEBYTECODE": "1"} | environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

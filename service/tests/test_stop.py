@@ -9,10 +9,28 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from .server import PATIENCE, Server, ask, running
+from .server import CONFIG, PATIENCE, Server, ask, running
+
+# Right after the fork, before the worker has handlers of its own.
+AFTER_FORK = """
+def post_fork(server, worker):
+    os.kill(worker.pid, signal.SIGTERM)
+"""
+# While gunicorn installs them: first it gives every signal its default action.
+AT_DEFAULT = """
+def _told_meanwhile(number, action, install=signal.signal):
+    before = install(number, action)
+    if (number, action) == (signal.SIGTERM, signal.SIG_DFL):
+        os.kill(os.getpid(), signal.SIGTERM)
+    return before
+
+def post_fork(server, worker):
+    signal.signal = _told_meanwhile
+"""
 
 
 def is_refused(server: Server) -> bool:
@@ -34,6 +52,15 @@ def test_sigterm_takes_readiness_away_and_keeps_serving(workers: str) -> None:
         assert server.wait() == 0
         assert 1 <= time.monotonic() - began < 5
         assert is_refused(server)
+
+
+@pytest.mark.parametrize("moment", [AFTER_FORK, AT_DEFAULT], ids=["after the fork", "at default"])
+def test_sigterm_in_a_workers_first_moments_is_not_lost(moment: str, tmp_path: Path) -> None:
+    config = tmp_path / "gunicorn.conf.py"
+    config.write_text(f"{CONFIG.read_text()}\nimport signal\n{moment}")
+    with running({"DRAIN_SECONDS": "20"}, config=config, readiness=503) as server:
+        assert server.get("/readyz").body == b'{"status":"draining"}'
+        assert server.get().body == b'{"response":"Hi!"}'
 
 
 def test_told_again_it_neither_hurries_nor_starts_anew() -> None:
