@@ -9,12 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible import module_utils
 
 PROJECT = Path(__file__).parents[1]
-
-# Where Ansible itself puts a role's module_utils when it runs the role's modules.
-module_utils.__path__.append(str(PROJECT / "roles/customers/module_utils"))
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from ansible.module_utils import customers_compare as compare
+from ansible_collections.greeter.fleet.plugins.module_utils import compare
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

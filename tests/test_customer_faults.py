@@ -8,8 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import customers as role
 import pytest
+from ansible_collections.greeter.fleet.plugins.filter import customers as role
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import cluster as preflight_cluster
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import customers as preflight_customers
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import fleet as preflight_fleet
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import joining as preflight_joining
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import objects as preflight_objects
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import pods as preflight_pods
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import tls as preflight_tls
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -22,13 +29,6 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from preflight_checks import cluster as preflight_cluster
-from preflight_checks import customers as preflight_customers
-from preflight_checks import fleet as preflight_fleet
-from preflight_checks import joining as preflight_joining
-from preflight_checks import objects as preflight_objects
-from preflight_checks import pods as preflight_pods
-from preflight_checks import tls as preflight_tls
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 MODULES = (

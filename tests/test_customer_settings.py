@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import customers
 import pytest
+from ansible_collections.greeter.fleet.plugins.filter import customers
 
 
 def full(own: dict[str, Any], every: dict[str, Any]) -> dict[str, Any]:

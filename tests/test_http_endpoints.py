@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import http_endpoints
 import pytest
+from ansible_collections.greeter.fleet.plugins.modules import http_endpoints
 
 HI = '{"response":"Hi!"}'
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import k3s_backup
 import pytest
-from k3s_backup import BackupError
+from ansible_collections.greeter.fleet.plugins.modules import k3s_backup
+from ansible_collections.greeter.fleet.plugins.modules.k3s_backup import BackupError
 
 TOKEN = f"K10{'ab' * 32}::server:not-for-others\n"
 # Stands in for K3s: what it is told, it notes; snapshots lie where it says.

@@ -8,8 +8,8 @@ import tarfile
 from hashlib import sha256
 from pathlib import Path
 
-import k3s_backups
 import pytest
+from ansible_collections.greeter.fleet.plugins.filter import k3s_backups
 
 SECRET = "not-for-others-at-all"
 TOKEN = f"K10{'ab' * 32}::server:{SECRET}"

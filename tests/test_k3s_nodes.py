@@ -6,8 +6,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-import k3s_nodes
 import pytest
+from ansible_collections.greeter.fleet.plugins.filter import k3s_nodes
 
 TOKEN_FILE = "/etc/rancher/k3s/token"
 NO_DATASTORE = {"endpoint": "", "cafile": "", "certfile": "", "keyfile": ""}
@@ -16,7 +16,7 @@ NEW: dict[str, Any] = {"present": [], "has_cluster": False, "has_joined": False,
 
 def host(address: str, **look: object) -> dict[str, Any]:
     """The variables of a host at ``address`` that has no K3s yet, but for what ``look`` says."""
-    return {"_k3s_look": NEW | {"addresses": [address]} | look}
+    return {"_k3s_info": NEW | {"addresses": [address]} | look}
 
 
 def part(hosts: dict[str, dict[str, Any]], name: str, **settings: object) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def test_the_kubeconfig_is_the_first_servers_also_when_that_has_just_been_replac
     assert part(THREE | {"s1": host("192.0.2.1")}, "a1")["first"] == "s1"
     gone: dict[str, dict[str, Any]] = THREE | {"s1": {}}
     assert part(gone, "a1", others={"s1": {"unreachable": True}}, running=["s2", "s3", "a1"])["first"] == "s2"
-    assert part(gone, "a1", others={"s1": THREE["s1"]["_k3s_look"]}, running=["a1"])["first"] == "s1"
+    assert part(gone, "a1", others={"s1": THREE["s1"]["_k3s_info"]}, running=["a1"])["first"] == "s1"
 
 
 def test_a_given_token_is_for_all() -> None:
@@ -153,7 +153,7 @@ def test_a_server_left_out_of_the_run_counts_by_what_it_answered() -> None:
             "s1 is the first server and has no K3s yet; run this for s1 too",
         ),
         (
-            {"s1": {"_k3s_look": NEW}, "s2": host("192.0.2.2")},
+            {"s1": {"_k3s_info": NEW}, "s2": host("192.0.2.2")},
             {},
             "s1 has no address that others could reach; "
             "set k3s_registration_address, or node-ip in its k3s_node_config",

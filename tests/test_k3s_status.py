@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import k3s_report
-import k3s_status
 import pytest
 import yaml
+from ansible_collections.greeter.fleet.plugins.filter import k3s_report
+from ansible_collections.greeter.fleet.plugins.modules import k3s_status
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -76,7 +76,7 @@ class Cluster:
             "ansible_facts": {"service_mgr": "systemd"},
             "_k3s_expected": [name, VERSION],
             "_k3s_facts": {"failed": False},
-            "_k3s_look": {"version": VERSION, "active": True, "enabled": True, "not_run_from": []},
+            "_k3s_info": {"version": VERSION, "active": True, "enabled": True, "not_run_from": []},
             "_k3s_status": {
                 "certificates": dict(CERTIFICATES),
                 "ready": name.startswith("s"),
@@ -87,7 +87,7 @@ class Cluster:
 
     def looks(self, name: str, **changes: object) -> None:
         """Change what was seen of a host's K3s."""
-        self.hostvars[name]["_k3s_look"] |= changes
+        self.hostvars[name]["_k3s_info"] |= changes
 
     def shows(self, name: str, **changes: object) -> None:
         """Change what a host's K3s says."""
@@ -134,7 +134,7 @@ def test_a_host_that_is_not_reached_is_a_line_and_the_others_are_told_of(cluster
     unreached = {"unreachable": True, "msg": "Task failed: ssh: connect to host a1\n  port 22: timed out"}
     cluster.hostvars["a1"] |= {
         "_k3s_facts": unreached,
-        "_k3s_look": {"skipped": True},
+        "_k3s_info": {"skipped": True},
         "_k3s_status": {"skipped": True},
     }
     assert cluster.report() == [
@@ -163,7 +163,7 @@ def test_the_node_of_a_host_that_is_not_reached_is_found(cluster: Cluster, known
 
 
 def test_a_host_that_lets_nobody_look_is_a_line(cluster: Cluster) -> None:
-    cluster.hostvars["a1"] |= {"_k3s_facts": {"failed": True, "msg": "Missing sudo password"}, "_k3s_look": None}
+    cluster.hostvars["a1"] |= {"_k3s_facts": {"failed": True, "msg": "Missing sudo password"}, "_k3s_info": None}
     assert cluster.faults() == ["a1: cannot be looked at (Missing sudo password); preflight.yml tells what is missing"]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import k3s_uninstall
 import pytest
-from k3s_uninstall import Host, Process
+from ansible_collections.greeter.fleet.plugins.modules import k3s_uninstall
+from ansible_collections.greeter.fleet.plugins.modules.k3s_uninstall import Host, Process
 
 from .conftest import PROJECT, Run
 

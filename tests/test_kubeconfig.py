@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import k3s_kubeconfig
 import pytest
 import yaml
+from ansible_collections.greeter.fleet.plugins.filter import k3s_kubeconfig
 
 OURS = """\
 apiVersion: v1

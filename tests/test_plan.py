@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils import customers_compare as compare
-from ansible.module_utils import customers_planning as planning
+from ansible_collections.greeter.fleet.plugins.module_utils import compare
+from ansible_collections.greeter.fleet.plugins.module_utils import plan as planning
 
 Object = dict[str, Any]
 

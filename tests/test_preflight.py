@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from preflight_checks import nodes as preflight
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import nodes as preflight
 
 Groups = dict[str, list[str]]
 

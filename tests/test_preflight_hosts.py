@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import preflight_look
 import pytest
-from preflight_checks import hosts as preflight_hosts
-from preflight_checks import nodes as preflight
-from preflight_checks import versions as preflight_versions
+from ansible_collections.greeter.fleet.plugins.modules import host_facts
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import hosts as preflight_hosts
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import nodes as preflight
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import versions as preflight_versions
 
 LIMITS = {
     "preflight_server_memory": 2048,
@@ -43,7 +43,7 @@ def asked(
     """Variables of a host that was asked and is as it should be, except for what is given."""
     return {
         "_preflight_facts": {},
-        "ansible_facts": FACTS | (facts or {}) | {"preflight_look": LOOK | (look or {})},
+        "ansible_facts": FACTS | (facts or {}) | {"host_facts": LOOK | (look or {})},
         **settings,
     }
 
@@ -343,7 +343,7 @@ def test_versions_that_do_not_go_together_are_told(hosts: dict[str, tuple[str, s
 
 def test_the_module_sees_this_machine() -> None:
     begin = time.monotonic()
-    found = preflight_look.look(time.time() - 100, "/var/lib/rancher", [80])
+    found = host_facts.look(time.time() - 100, "/var/lib/rancher", [80])
     assert time.monotonic() - begin < 5
     assert set(found) == set(LOOK)
     assert found["memory"] > 100
@@ -357,13 +357,13 @@ def test_the_module_sees_who_listens() -> None:
         with socket.socket(family) as server:
             server.bind((host, 0))
             port = server.getsockname()[1]
-            assert preflight_look.taken([port]) == []
+            assert host_facts.taken([port]) == []
             server.listen()
-            (found,) = preflight_look.taken([port])
+            (found,) = host_facts.taken([port])
             assert found == {"port": port, "process": Path("/proc/self/comm").read_text().strip(), "k3s": False}
             # The other end of a connection listens to nobody.
             with socket.create_connection((host, port)) as client:
-                assert preflight_look.taken([client.getsockname()[1]]) == []
+                assert host_facts.taken([client.getsockname()[1]]) == []
 
 
 def proc(folder: Path, comm: str = "other", exe: str = "/usr/bin/other", cgroup: str = "0::/user.slice\n") -> Path:
@@ -376,22 +376,22 @@ def proc(folder: Path, comm: str = "other", exe: str = "/usr/bin/other", cgroup:
 
 
 def test_the_module_knows_what_is_a_part_of_k3s(tmp_path: Path) -> None:
-    assert not preflight_look.is_k3s(proc(tmp_path / "1"))
-    assert not preflight_look.is_k3s(proc(tmp_path / "2", "k3s-proxy", cgroup="0::/system.slice/k3s-proxy.service\n"))
-    assert not preflight_look.is_k3s(tmp_path / "gone")
-    assert preflight_look.is_k3s(proc(tmp_path / "3", "k3s-server"))
-    assert preflight_look.is_k3s(proc(tmp_path / "4", exe="/var/lib/rancher/k3s/data/abc/bin/containerd"))
-    assert preflight_look.is_k3s(proc(tmp_path / "5", cgroup="0::/system.slice/k3s.service\n"))
-    assert preflight_look.is_k3s(proc(tmp_path / "6", cgroup="1:name=systemd:/system.slice/k3s-agent.service\n"))
-    assert preflight_look.is_k3s(proc(tmp_path / "7", "traefik", cgroup="0::/kubepods/burstable/pod1/abc\n"))
+    assert not host_facts.is_k3s(proc(tmp_path / "1"))
+    assert not host_facts.is_k3s(proc(tmp_path / "2", "k3s-proxy", cgroup="0::/system.slice/k3s-proxy.service\n"))
+    assert not host_facts.is_k3s(tmp_path / "gone")
+    assert host_facts.is_k3s(proc(tmp_path / "3", "k3s-server"))
+    assert host_facts.is_k3s(proc(tmp_path / "4", exe="/var/lib/rancher/k3s/data/abc/bin/containerd"))
+    assert host_facts.is_k3s(proc(tmp_path / "5", cgroup="0::/system.slice/k3s.service\n"))
+    assert host_facts.is_k3s(proc(tmp_path / "6", cgroup="1:name=systemd:/system.slice/k3s-agent.service\n"))
+    assert host_facts.is_k3s(proc(tmp_path / "7", "traefik", cgroup="0::/kubepods/burstable/pod1/abc\n"))
 
 
 def test_the_module_asks_an_installed_k3s_for_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     binary = tmp_path / "k3s"
-    monkeypatch.setattr(preflight_look, "BINARY", binary)
-    assert preflight_look.version() == ""
+    monkeypatch.setattr(host_facts, "BINARY", binary)
+    assert host_facts.version() == ""
     binary.write_text("#!/bin/sh\necho 'k3s version v1.35.6+k3s1 (abc)'; echo 'go version go1.25'\n")
     binary.chmod(0o755)
-    assert preflight_look.version() == "v1.35.6+k3s1"
+    assert host_facts.version() == "v1.35.6+k3s1"
     binary.write_text("of another architecture")
-    assert preflight_look.version() == ""
+    assert host_facts.version() == ""

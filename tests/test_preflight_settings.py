@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import cluster as preflight_cluster
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import joining as preflight_joining
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import network as preflight_network
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import nodes as preflight
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import versions as preflight_versions
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from preflight_checks import cluster as preflight_cluster
-from preflight_checks import joining as preflight_joining
-from preflight_checks import network as preflight_network
-from preflight_checks import nodes as preflight
-from preflight_checks import versions as preflight_versions
 
 from .test_customer_faults import FREE, VALUES, are_lines
 from .test_preflight_hosts import asked

@@ -4,27 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NoReturn
 
 import pytest
-
-from .conftest import PROJECT
-
-
-def load(path: str) -> ModuleType:
-    spec = spec_from_file_location(Path(path).stem, PROJECT / "roles/prepare" / path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-prepare_look = load("library/prepare_look.py")
-prepare = load("filter_plugins/prepare.py")
+from ansible_collections.greeter.fleet.plugins.filter import prepare
+from ansible_collections.greeter.fleet.plugins.modules import k3s_requirements
 
 KERNEL = "6.1.0-18-amd64"
 
@@ -37,8 +22,8 @@ def tree(root: Path, files: dict[str, str]) -> Path:
     return root
 
 
-def kernel(root: Path, files: dict[str, str]) -> object:
-    return prepare_look.Kernel(tree(root, {"proc/sys/kernel/osrelease": f"{KERNEL}\n"} | files))
+def kernel(root: Path, files: dict[str, str]) -> k3s_requirements.Kernel:
+    return k3s_requirements.Kernel(tree(root, {"proc/sys/kernel/osrelease": f"{KERNEL}\n"} | files))
 
 
 # Kernel modules
@@ -54,7 +39,7 @@ def kernel(root: Path, files: dict[str, str]) -> object:
     ids=["loaded", "built in", "below a container"],
 )
 def test_a_module_that_is_there_is_not_loaded(tmp_path: Path, files: dict[str, str]) -> None:
-    seen, absent = prepare_look.modules(kernel(tmp_path, files), ["br_netfilter"], set())
+    seen, absent = k3s_requirements.modules(kernel(tmp_path, files), ["br_netfilter"], set())
     assert seen == {"load": [], "keep": [], "kept": True}
     assert absent == []
 
@@ -62,7 +47,7 @@ def test_a_module_that_is_there_is_not_loaded(tmp_path: Path, files: dict[str, s
 @pytest.mark.parametrize("suffix", ["ko", "ko.xz", "ko.zst"])
 def test_a_module_that_can_be_loaded_is(tmp_path: Path, suffix: str) -> None:
     index = f"kernel/net/br-netfilter.{suffix}: kernel/net/bridge.{suffix}\n"
-    seen, absent = prepare_look.modules(
+    seen, absent = k3s_requirements.modules(
         kernel(tmp_path, {f"lib/modules/{KERNEL}/modules.dep": index}), ["br_netfilter"], set()
     )
     assert seen == {"load": ["br_netfilter"], "keep": ["br_netfilter"], "kept": False}
@@ -70,7 +55,7 @@ def test_a_module_that_can_be_loaded_is(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_module_that_is_nowhere_is_told_and_not_kept(tmp_path: Path) -> None:
-    seen, absent = prepare_look.modules(kernel(tmp_path, {}), ["overlay"], set())
+    seen, absent = k3s_requirements.modules(kernel(tmp_path, {}), ["overlay"], set())
     assert seen == {"load": [], "keep": [], "kept": True}
     assert absent == ["overlay"]
 
@@ -81,7 +66,7 @@ def test_a_file_with_another_list_of_modules_is_not_kept(tmp_path: Path) -> None
         "sys/module/overlay/refcnt": "0",
         "etc/modules-load.d/k3s.conf": "# made by hand\noverlay\nip_vs\n",
     }
-    seen, _ = prepare_look.modules(kernel(tmp_path, files), ["overlay"], set())
+    seen, _ = k3s_requirements.modules(kernel(tmp_path, files), ["overlay"], set())
     assert seen == {"load": [], "keep": ["overlay"], "kept": False}
 
 
@@ -103,7 +88,7 @@ def test_the_parser_is_missing_only_where_containerd_would_call_it(
 ) -> None:
     apparmor = {"sys/module/apparmor/parameters/enabled": "Y\n", "sys/kernel/security/apparmor/profiles": ""}
     wanted = {"name": "apparmor", "path": "/sbin/apparmor_parser", "apparmor": True}
-    found = prepare_look.packages(tmp_path, kernel(tmp_path, apparmor | files), [wanted])
+    found = k3s_requirements.packages(tmp_path, kernel(tmp_path, apparmor | files), [wanted])
     assert found == ([wanted] if missing else [])
 
 
@@ -120,12 +105,12 @@ def test_a_package_with_a_module_is_missing_where_the_kernel_lacks_it(
 ) -> None:
     wanted = {"name": "modules-extra", "module": "vxlan", "kernel": pattern}
     running = kernel(tmp_path, {f"lib/modules/{KERNEL}/modules.dep": index})
-    assert bool(prepare_look.packages(tmp_path, running, [wanted])) is missing
+    assert bool(k3s_requirements.packages(tmp_path, running, [wanted])) is missing
 
 
 def test_a_container_is_given_no_package_for_the_kernel_below_it(tmp_path: Path) -> None:
     wanted = {"name": "modules-extra", "module": "vxlan"}
-    assert prepare_look.packages(tmp_path, kernel(tmp_path, {}), [wanted]) == []
+    assert k3s_requirements.packages(tmp_path, kernel(tmp_path, {}), [wanted]) == []
 
 
 # Kernel settings
@@ -136,37 +121,37 @@ FILE = "etc/sysctl.d/90-k3s.conf"
 
 
 def test_a_wrong_value_is_set_and_kept(tmp_path: Path) -> None:
-    seen, faults, notes = prepare_look.sysctls(tree(tmp_path, {FORWARD: "0\n"}), {"net.ipv4.ip_forward": 1}, {})
+    seen, faults, notes = k3s_requirements.sysctls(tree(tmp_path, {FORWARD: "0\n"}), {"net.ipv4.ip_forward": 1}, {})
     assert seen == {"set": {"net.ipv4.ip_forward": "1"}, "keep": {"net.ipv4.ip_forward": "1"}, "kept": False}
     assert faults == notes == []
 
 
 def test_a_right_value_is_kept_over_a_reboot_too(tmp_path: Path) -> None:
-    seen, _, _ = prepare_look.sysctls(tree(tmp_path, {FORWARD: "1\n"}), {"net.ipv4.ip_forward": 1}, {})
+    seen, _, _ = k3s_requirements.sysctls(tree(tmp_path, {FORWARD: "1\n"}), {"net.ipv4.ip_forward": 1}, {})
     assert seen == {"set": {}, "keep": {"net.ipv4.ip_forward": "1"}, "kept": False}
     tree(tmp_path, {FILE: "# comment = 1\nnet.ipv4.ip_forward = 1\n"})
-    seen, _, _ = prepare_look.sysctls(tmp_path, {"net.ipv4.ip_forward": 1}, {})
+    seen, _, _ = k3s_requirements.sysctls(tmp_path, {"net.ipv4.ip_forward": 1}, {})
     assert seen["kept"]
 
 
 def test_a_setting_no_longer_wanted_leaves_the_file(tmp_path: Path) -> None:
     files = {FORWARD: "1\n", FILE: "net.ipv4.ip_forward=1\nkernel.panic=10\n"}
-    seen, _, _ = prepare_look.sysctls(tree(tmp_path, files), {"net.ipv4.ip_forward": 1}, {})
+    seen, _, _ = k3s_requirements.sysctls(tree(tmp_path, files), {"net.ipv4.ip_forward": 1}, {})
     assert not seen["kept"]
     assert seen["keep"] == {"net.ipv4.ip_forward": "1"}
 
 
 def test_a_host_that_has_more_keeps_it(tmp_path: Path) -> None:
     wanted = {"fs.inotify.max_user_watches": 524288}
-    seen, _, _ = prepare_look.sysctls(tree(tmp_path, {WATCHES: "1048576\n"}), {}, wanted)
+    seen, _, _ = k3s_requirements.sysctls(tree(tmp_path, {WATCHES: "1048576\n"}), {}, wanted)
     assert seen == {"set": {}, "keep": {}, "kept": True}
-    seen, _, _ = prepare_look.sysctls(tree(tmp_path, {WATCHES: "65536\n"}), {}, wanted)
+    seen, _, _ = k3s_requirements.sysctls(tree(tmp_path, {WATCHES: "65536\n"}), {}, wanted)
     assert seen["set"] == seen["keep"] == {"fs.inotify.max_user_watches": "524288"}
 
 
 def test_what_the_file_has_raised_stays_in_it(tmp_path: Path) -> None:
     files = {WATCHES: "524288\n", FILE: "fs.inotify.max_user_watches=524288\n"}
-    seen, _, _ = prepare_look.sysctls(tree(tmp_path, files), {}, {"fs.inotify.max_user_watches": 524288})
+    seen, _, _ = k3s_requirements.sysctls(tree(tmp_path, files), {}, {"fs.inotify.max_user_watches": 524288})
     assert seen == {"set": {}, "keep": {"fs.inotify.max_user_watches": "524288"}, "kept": True}
 
 
@@ -175,7 +160,7 @@ def test_a_value_that_cannot_be_set_is_a_fault_only_if_k3s_needs_it(
 ) -> None:
     tree(tmp_path, {FORWARD: "0\n", WATCHES: "65536\n"})
     monkeypatch.setattr(os, "access", lambda *_: False)
-    seen, faults, notes = prepare_look.sysctls(
+    seen, faults, notes = k3s_requirements.sysctls(
         tmp_path, {"net.ipv4.ip_forward": 1, "vm.panic_on_oom": 0}, {"fs.inotify.max_user_watches": 524288}
     )
     assert seen == {"set": {}, "keep": {}, "kept": True}
@@ -194,7 +179,7 @@ def test_a_value_that_cannot_be_set_is_a_fault_only_if_k3s_needs_it(
 def test_a_right_value_that_cannot_be_set_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree(tmp_path, {FORWARD: "1\n"})
     monkeypatch.setattr(os, "access", lambda *_: False)
-    _, faults, notes = prepare_look.sysctls(tmp_path, {"net.ipv4.ip_forward": 1}, {})
+    _, faults, notes = k3s_requirements.sysctls(tmp_path, {"net.ipv4.ip_forward": 1}, {})
     assert faults == notes == []
 
 
@@ -212,9 +197,9 @@ def test_a_default_route_that_a_router_has_told_is_held_where_ipv6_is_forwarded(
         },
     )
     wanted: dict[str, Any] = {"modules": [], "packages": [], "sysctls": {}, "sysctls_at_least": {}}
-    seen = prepare_look.look(tmp_path, wanted | {"ipv6_forwarding": True})
+    seen = k3s_requirements.look(tmp_path, wanted | {"ipv6_forwarding": True})
     assert seen["sysctls"]["set"] == {"net/ipv6/conf/eth0.7/accept_ra": "2"}
-    assert prepare_look.look(tmp_path, wanted | {"ipv6_forwarding": False})["sysctls"]["set"] == {}
+    assert k3s_requirements.look(tmp_path, wanted | {"ipv6_forwarding": False})["sysctls"]["set"] == {}
 
 
 # Control groups
@@ -233,7 +218,7 @@ def test_a_default_route_that_a_router_has_told_is_held_where_ipv6_is_forwarded(
 def test_the_controllers_that_k3s_refuses_to_start_without(
     tmp_path: Path, files: dict[str, str], missing: list[str]
 ) -> None:
-    assert prepare_look.cgroups(tree(tmp_path, files))["missing"] == missing
+    assert k3s_requirements.cgroups(tree(tmp_path, files))["missing"] == missing
 
 
 @pytest.mark.parametrize(
@@ -253,7 +238,7 @@ def test_what_a_raspberry_pis_command_line_lacks(
     tmp_path: Path, files: dict[str, str], path: str, parameters: list[str]
 ) -> None:
     pi = {"proc/device-tree/model": "Raspberry Pi 5\0", "sys/fs/cgroup/cgroup.controllers": "cpuset cpu\n"}
-    seen = prepare_look.cgroups(tree(tmp_path, pi | files))
+    seen = k3s_requirements.cgroups(tree(tmp_path, pi | files))
     assert seen["command_line"] == str(tmp_path / path)
     assert seen["parameters"] == parameters
 
@@ -264,16 +249,16 @@ def test_the_command_line_of_a_pi_with_all_control_groups_is_left_alone(tmp_path
         "sys/fs/cgroup/cgroup.controllers": "cpuset cpu memory\n",
         "boot/cmdline.txt": "root=a\n",
     }
-    assert prepare_look.cgroups(tree(tmp_path, files))["command_line"] == ""
+    assert k3s_requirements.cgroups(tree(tmp_path, files))["command_line"] == ""
 
 
 def test_openrcs_service_must_be_enabled_and_started(tmp_path: Path) -> None:
     tree(tmp_path, {"etc/init.d/cgroups": "", "proc/cgroups": "memory\t4\t91\t1\n"})
-    assert prepare_look.cgroups(tmp_path)["service"]
+    assert k3s_requirements.cgroups(tmp_path)["service"]
     tree(tmp_path, {"etc/runlevels/sysinit/cgroups": ""})
-    assert prepare_look.cgroups(tmp_path)["service"]
+    assert k3s_requirements.cgroups(tmp_path)["service"]
     tree(tmp_path, {"run/openrc/started/cgroups": ""})
-    assert not prepare_look.cgroups(tmp_path)["service"]
+    assert not k3s_requirements.cgroups(tmp_path)["service"]
 
 
 # SELinux
@@ -284,15 +269,15 @@ def test_openrcs_service_must_be_enabled_and_started(tmp_path: Path) -> None:
 )
 def test_the_policy_is_seen(tmp_path: Path, policy: str) -> None:
     tree(tmp_path, {"sys/fs/selinux/enforce": "1"})
-    assert prepare_look.selinux(tmp_path) == {"enabled": True, "policy": False}
+    assert k3s_requirements.selinux(tmp_path) == {"enabled": True, "policy": False}
     tree(tmp_path, {policy: ""})
-    assert prepare_look.selinux(tmp_path) == {"enabled": True, "policy": True}
+    assert k3s_requirements.selinux(tmp_path) == {"enabled": True, "policy": True}
 
 
 def test_a_container_on_a_machine_with_selinux_has_none_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree(tmp_path, {"sys/fs/selinux/enforce": "1"})
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert not prepare_look.selinux(tmp_path)["enabled"]
+    assert not k3s_requirements.selinux(tmp_path)["enabled"]
 
 
 # Firewalls
@@ -316,7 +301,7 @@ RUNNING = "sys/fs/cgroup/system.slice/firewalld.service/cgroup.procs"
     ids=["none", "ufw", "ufw off", "ufw removed", "firewalld", "OpenRC", "firewalld off", "that of the machine below"],
 )
 def test_a_firewall_counts_only_if_it_is_active(tmp_path: Path, files: dict[str, str], name: str) -> None:
-    assert prepare_look.firewall(tree(tmp_path, files))["name"] == name
+    assert k3s_requirements.firewall(tree(tmp_path, files))["name"] == name
 
 
 def test_the_rules_of_ufw(tmp_path: Path) -> None:
@@ -329,7 +314,7 @@ def test_the_rules_of_ufw(tmp_path: Path) -> None:
         "### tuple ### allow tcp 10250 192.0.2.1 any 0.0.0.0/0 in\n",
         "etc/ufw/user6.rules": "### tuple ### allow any any ::/0 any fd00:42::/56 in\n",
     }
-    seen = prepare_look.firewall(tree(tmp_path, ACTIVE_UFW | files))
+    seen = k3s_requirements.firewall(tree(tmp_path, ACTIVE_UFW | files))
     assert seen["rules"] == [" 6443/tcp", "10.42.0.0/16 ", "192.0.2.2 2379-2380/tcp", "fd00:42::/56 "]
 
 
@@ -341,7 +326,7 @@ def test_a_host_without_a_network_has_no_address(monkeypatch: pytest.MonkeyPatch
         raise OSError("Network is unreachable")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    assert prepare_look.addresses() == []
+    assert k3s_requirements.addresses() == []
 
 
 # What a cluster's nodes must let in

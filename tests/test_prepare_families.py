@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from importlib.util import find_spec
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -210,13 +210,9 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
         plugins = folder / "collections/ansible_collections" / collection.replace(".", "/") / "plugins"
         for module in modules:
             write((plugins / "modules" if collection else folder / "library") / f"{module}.py", STAND_IN)
-    real = find_spec("ansible_collections")
-    assert real is not None
-    assert real.submodule_search_locations is not None
     callbacks = "ansible/posix/plugins/callback"
-    (folder / "collections/ansible_collections" / callbacks).symlink_to(
-        Path(real.submodule_search_locations[0]) / callbacks
-    )
+    real = Path(sysconfig.get_path("purelib"), "ansible_collections", callbacks)
+    (folder / "collections/ansible_collections" / callbacks).symlink_to(real)
     (folder / "none").mkdir()
     for package in ("k3s-selinux-1.6-1.el9.noarch.rpm", "container-selinux-2.232-1.el9.noarch.rpm"):
         write(folder / "artifacts" / package, "")
@@ -242,7 +238,7 @@ def play(ansible: Run, trees: Path, *arguments: str) -> dict[str, Story]:
         "-e", "ansible_python_interpreter={{ ansible_playbook_python }}",
         "-e", f"_prepare_root={trees}/{{{{ inventory_hostname }}}}",
         *arguments,
-        ANSIBLE_COLLECTIONS_PATH=f"{trees}/collections", ANSIBLE_LIBRARY=f"{trees}/library",
+        ANSIBLE_COLLECTIONS_PATH=f"{trees}/collections:.collections", ANSIBLE_LIBRARY=f"{trees}/library",
         ANSIBLE_STDOUT_CALLBACK="ansible.posix.json", ANSIBLE_GATHERING="explicit", ANSIBLE_PIPELINING="1",
     )  # fmt: skip
     stories: dict[str, Story] = {name: [] for name in HOSTS}

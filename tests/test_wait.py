@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from types import SimpleNamespace
 from typing import Any
 
-import customers
-import customers_wait
 import pytest
 from ansible.plugins.action import ActionBase
-
-from .conftest import PROJECT
+from ansible.utils.display import Display
+from ansible_collections.greeter.fleet.plugins.action import customers_wait as action
+from ansible_collections.greeter.fleet.plugins.filter import customers_results
+from ansible_collections.greeter.fleet.plugins.modules import customers_wait
 
 Object = dict[str, Any]
-
-# The module of the same name is imported already.
-_spec = spec_from_file_location("customers_wait_action", PROJECT / "roles/customers/action_plugins/customers_wait.py")
-assert _spec is not None
-assert _spec.loader is not None
-action = module_from_spec(_spec)
-_spec.loader.exec_module(action)
 
 
 def labelled(customer: str) -> Object:
@@ -234,7 +226,7 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Waiting:
         shown: list[str] = []
         left = list(answers)
 
-        def execute(_name: str, *, module_args: Object, **_: object) -> Object:
+        def execute(_name: str, module_args: Object, **_: object) -> Object:
             nonlocal now
             asked.append(dict(module_args))
             answer = left.pop(0)
@@ -249,7 +241,7 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Waiting:
         plugin._task = SimpleNamespace(args={"timeout": timeout, **options})
         plugin._execute_module = execute
         monkeypatch.setattr(ActionBase, "run", lambda *_: {})
-        monkeypatch.setattr(action.Display, "display", lambda _self, text: shown.append(text))
+        monkeypatch.setattr(Display, "display", lambda _self, text: shown.append(text))
         monkeypatch.setattr(time, "sleep", sleep)
         monkeypatch.setattr(time, "monotonic", lambda: now)
         found = plugin.run()
@@ -299,7 +291,7 @@ def test_a_cluster_that_falls_silent_is_asked_again_and_told_of(wait: Waiting) -
 def test_a_cluster_that_stays_silent_is_a_problem_of_its_own(wait: Waiting) -> None:
     silent = seen("a", silent="the cluster at https://192.0.2.1 does not answer: refused")
     found, _, _ = wait(silent, silent, silent, silent, timeout=8, customers=["a"])
-    assert customers.problems([], found, 8) == [
+    assert customers_results.problems([], found, 8) == [
         "- a: not rolled out within 8 s",
         "- the cluster at https://192.0.2.1 does not answer: refused",
     ]

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
-module: prepare_look
+module: k3s_requirements
 short_description: Tell what a host lacks of what K3s needs
 description:
   - Compares what is wanted with what the host has.
@@ -60,7 +60,7 @@ author: [the greeter fleet's maintainers]
 
 EXAMPLES = r"""
 - name: Look at the host
-  prepare_look:
+  k3s_requirements:
     modules: [br_netfilter, overlay]
     sysctls: {net.ipv4.ip_forward: 1}
     packages:

@@ -33,7 +33,7 @@ class ActionModule(ActionBase):
         while True:
             left = deadline - time.monotonic()
             options |= {"seconds": max(0.0, min(LOOK_SECONDS, left)), "explain": left <= LOOK_SECONDS}
-            seen: dict[str, Any] = self._execute_module("customers_wait", module_args=options, task_vars=task_vars)
+            seen: dict[str, Any] = self._execute_module("greeter.fleet.customers_wait", options, task_vars=task_vars)
             if seen.get("failed") or not (seen["missing"] or seen["staying"]) or options["explain"]:
                 return seen
             progress = self._progress(seen)

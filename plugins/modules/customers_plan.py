@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.customers_cluster import Cluster, ClusterError
-from ansible.module_utils.customers_planning import Plan
+from ansible_collections.greeter.fleet.plugins.module_utils.kubernetes_api import Cluster, ClusterError
+from ansible_collections.greeter.fleet.plugins.module_utils.plan import Plan
 
 DOCUMENTATION = r"""
 module: customers_plan

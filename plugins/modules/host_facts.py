@@ -15,7 +15,7 @@ from ansible.module_utils.facts import ansible_collector, default_collectors
 from ansible.module_utils.facts.namespace import PrefixFactNamespace
 
 DOCUMENTATION = r"""
-module: preflight_look
+module: host_facts
 short_description: The facts the roles use, and what K3s will find on this host
 description:
   - Gathers the facts that M(ansible.builtin.setup) calls min, by Ansible's own collectors. One call takes half of two.
@@ -44,11 +44,11 @@ EXAMPLES = r"""
   ansible.builtin.gather_facts:
     now: "{{ now().timestamp() }}"
   vars:
-    ansible_facts_modules: [preflight_look]
+    ansible_facts_modules: [greeter.fleet.host_facts]
 """
 
 RETURN = r"""
-ansible_facts.preflight_look:
+ansible_facts.host_facts:
   description:
     - Memory in MiB, free disk in MiB at the nearest parent that exists, seconds the clock is ahead of the controller's.
     - Of every port that is listened on, who does and whether that is a part of K3s; no name where it cannot be seen.
@@ -221,7 +221,7 @@ def main() -> None:
         minimal_gather_subset=frozenset(MINIMAL),
     )
     facts = collector.collect(module=module)
-    module.exit_json(changed=False, ansible_facts={**facts, "preflight_look": look(**module.params)})
+    module.exit_json(changed=False, ansible_facts={**facts, "host_facts": look(**module.params)})
 
 
 if __name__ == "__main__":

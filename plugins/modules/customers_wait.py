@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.customers_cluster import Cluster, ClusterError
-from ansible.module_utils.customers_compare import rolled_out
+from ansible_collections.greeter.fleet.plugins.module_utils.compare import rolled_out
+from ansible_collections.greeter.fleet.plugins.module_utils.kubernetes_api import Cluster, ClusterError
 
 DOCUMENTATION = r"""
 module: customers_wait

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 import yaml
-from ansible.module_utils.customers_compare import (
+from ansible_collections.greeter.fleet.plugins.module_utils.compare import (
     LAST_APPLIED,
     annotated,
     last_applied,

@@ -66,7 +66,7 @@ def part(
     and an agent does as long as that is an address of the cluster: so a replaced server restarts nobody else.
 
     Args:
-        hostvars: Host → its variables, among them ``_k3s_look``, what the module has returned there.
+        hostvars: Host → its variables, among them ``_k3s_info``, what the module has returned there.
         host: The host in question, which must have been looked at.
         servers: All servers, in the inventory's order.
         settings: ``registration_address``, ``datastore_endpoint``, ``token`` (texts, may be empty), ``others`` (host →
@@ -78,7 +78,7 @@ def part(
         elsewhere), ``cluster_init``, ``needs_token`` (whether it takes the token from a file), ``fault`` (empty, or why
         this run cannot go on).
     """
-    looks = {each: hostvars[each].get("_k3s_look") or settings["others"].get(each) or {} for each in [*servers, host]}
+    looks = {each: hostvars[each].get("_k3s_info") or settings["others"].get(each) or {} for each in [*servers, host]}
     unseen = [server for server in servers if "present" not in looks[server]]
     holders = [server for server in servers if looks[server].get("has_cluster")]
     initial = holders[0] if holders else servers[0]

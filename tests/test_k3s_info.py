@@ -1,12 +1,12 @@
-"""What the module k3s_look reads off a host."""
+"""What the module k3s_info reads off a host."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
 
-import k3s_look
 import pytest
+from ansible_collections.greeter.fleet.plugins.modules import k3s_info
 
 
 def noted(*files: Path) -> str:
@@ -25,7 +25,7 @@ def files(tmp_path: Path) -> tuple[Path, Path, Path]:
 
 
 def seen(started_from: Path, *files: Path) -> list[str]:
-    return k3s_look.not_run_from(k3s_look.checksums([str(file) for file in files]), started_from)
+    return k3s_info.not_run_from(k3s_info.checksums([str(file) for file in files]), started_from)
 
 
 def test_files_as_they_were_at_the_start_are_what_the_service_runs_from(files: tuple[Path, Path, Path]) -> None:
@@ -59,6 +59,6 @@ def test_of_a_service_that_has_noted_nothing_every_file_is_named(files: tuple[Pa
 )
 def test_the_server_is_read_from_the_configuration(tmp_path: Path, text: str, url: str) -> None:
     config = tmp_path / "config.yaml"
-    assert k3s_look.server_url(config) == ""
+    assert k3s_info.server_url(config) == ""
     config.write_text(text)
-    assert k3s_look.server_url(config) == url
+    assert k3s_info.server_url(config) == url

@@ -33,7 +33,7 @@ def firewall_rules(
 
     Args:
         node: The node's name in the inventory.
-        hostvars: Variables of all hosts; what prepare_look saw of a node is in ``_prepare_seen``.
+        hostvars: Variables of all hosts; what k3s_requirements saw of a node is in ``_prepare_seen``.
         groups: The inventory's groups.
         settings: K3s' settings that hold for the whole cluster, and ``external`` if its datastore is.
         public: Ports such as ``80/tcp`` that everybody may call.
@@ -79,7 +79,7 @@ def node_addresses(variables: Mapping[str, Any]) -> list[str]:
 
 
 def lacking(rules: Iterable[Mapping[str, str]], present: Iterable[str]) -> list[Mapping[str, str]]:
-    """Those of the ``rules`` that are not among the ``present`` ones, which prepare_look gives as texts."""
+    """Those of the ``rules`` that are not among the ``present`` ones, which k3s_requirements gives as texts."""
     there = set(present)
     return [rule for rule in rules if f"{rule['source']} {_port(rule)}" not in there]
 

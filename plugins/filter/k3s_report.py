@@ -22,7 +22,7 @@ HEADINGS = ("NODE", "ROLE", "K3S", "VERSION", "READY", "CERTIFICATES")
 BINARY = "/usr/local/bin/k3s"
 PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
 # What status.yml registers on each host, in its order.
-STEPS = ("_k3s_facts", "_k3s_look", "_k3s_status")
+STEPS = ("_k3s_facts", "_k3s_info", "_k3s_status")
 
 Node = Mapping[str, Any]
 
@@ -39,7 +39,7 @@ class Host:
         asked: Whether this run was for it.
         unreached: Why it could not be reached or looked at; empty if it was.
         systemd: Whether systemd runs its services.
-        look: What the module k3s_look has returned.
+        look: What the module k3s_info has returned.
         status: What the module k3s_status has returned.
     """
 
@@ -103,7 +103,7 @@ def _host(name: str, variables: Mapping[str, Any], is_server: bool) -> Host:
         unreached=unreached,
         systemd=(variables.get("ansible_facts") or {}).get("service_mgr", "systemd") == "systemd",
         address=str(variables.get("ansible_host", "")),
-        look={} if unreached else steps["_k3s_look"],
+        look={} if unreached else steps["_k3s_info"],
         status={} if unreached else steps["_k3s_status"],
     )
 

@@ -1,18 +1,11 @@
-"""The checks of preflight, as filters.
-
-Ansible loads a role's filters file by file, and none of them can import another one: what the checks share is in a
-package beside them.
-"""
+"""The checks of preflight, as filters."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).parents[1]))
-from preflight_checks import (
+from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import (
     cluster,
     customers,
     fleet,

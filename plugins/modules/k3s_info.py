@@ -13,7 +13,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
-module: k3s_look
+module: k3s_info
 short_description: Look at a host's K3s and change nothing
 description:
   - Reads files, asks the binary for its version and the service manager for the service's state.

@@ -3,7 +3,7 @@
 A node is what ``nodes`` gives of a host: its ``role`` (server, agent, or nothing), its ``settings`` (the k3s_ variables
 that somebody has set for it), those of them that are ``broken`` (name → why), the ``config`` that K3s gets of them and
 ``origin`` (key of the config → variable it is from), and the ``limits`` that somebody has set for it. A host that this
-run has asked also has Ansible's ``answer``, the ``facts`` that came of it, and ``look``, what preflight_look answered.
+run has asked also has Ansible's ``answer``, the ``facts`` that came of it, and ``look``, what host_facts answered.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def node(role: str, variables: Mapping[str, Any]) -> Node:
     if (answer := variables.get("_preflight_facts")) is not None:
         known["answer"] = answer
         known["facts"] = variables.get("ansible_facts", {})
-        known["look"] = known["facts"].get("preflight_look")
+        known["look"] = known["facts"].get("host_facts")
     return known
 
 
