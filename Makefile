@@ -1,8 +1,11 @@
 # The verbs, each a thin line over ansible-playbook, molecule or pytest. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-PYTHON ?= python3
+# The newest one here that the packages of requirements.txt support; a .venv that exists keeps its own.
+PYTHON ?= $(shell tests/find_python.sh 3.14 3.13 3.12 3.11)
 VENV := .venv
+# The environment with the other Ansible of requirements.in: tests/run.py makes it by its name.
+OTHER_VENVS := .venv-ansible12 .venv-ansible14
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -45,7 +48,7 @@ run-app: $(VENV) ## Run every customer's greeter as a container on this machine,
 clean: ## Remove every host, container, volume and file that these verbs have made; the caches stay
 	@if [ -x $(BIN)/ansible-playbook ]; then ansible-playbook playbooks/remove-app.yml $(ARGS); fi
 	@if [ -x $(BIN)/molecule ] && command -v podman >/dev/null; then $(BIN)/molecule destroy --all; fi
-	rm -rf $(VENV) .bench .kube .reports .ansible .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OTHER_VENVS) .bench .kube .reports .ansible .mypy_cache .pytest_cache .ruff_cache
 
 lock: $(VENV) ## Lock the newest releases of all Python packages
 	cd service && uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header requirements.in --output-file requirements.txt
@@ -61,20 +64,28 @@ N ?= 10 100
 bench-customers: $(VENV) testbed ## Compare a run for many customers with kubectl and plain tasks (five minutes; N="10 100 1000": 25)
 	$(BIN)/python -m bench.customers $(N)
 
-.bench/venv: bench/requirements.txt
+.bench/venv: bench/requirements.txt | $(VENV)
 	@rm -rf .bench/venv
-	$(PYTHON) -m venv .bench/venv
+	$(BIN)/python -m venv .bench/venv
 	@.bench/venv/bin/python -m pip install --quiet --require-hashes --requirement bench/requirements.txt || { rm -rf .bench/venv; exit 1; }
 	@touch .bench/venv
 
-# Made in one step: a half-made environment never looks like a whole one.
-$(VENV): requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=python3.x")'
-	@echo "Installing the controller's Python packages into $(VENV) (about a minute, once)"
-	@rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --quiet --require-hashes --requirement requirements.txt || { rm -rf $(VENV); exit 1; }
-	@touch $(VENV)
+# Made in one step: a half-made environment never looks like a whole one. Most of Ansible's collections are never used, so
+# that Python compiles each file when it is.
+$(VENV) $(OTHER_VENVS): requirements.txt
+	@python="$(PYTHON)" && test -n "$$python" && \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=python3.x")' && \
+	echo "Installing the controller's Python packages into $@ with $$("$$python" --version) (about a minute, once)" && \
+	rm -rf $@ && "$$python" -m venv $@
+	@$@/bin/python -m pip install --quiet --quiet --no-compile --require-hashes --requirement requirements.txt || { rm -rf $@; exit 1; }
+	@touch $@
+
+# .venv stays as it is when another Python appears, and is made anew for another one that is named on the command line.
+ifeq ($(origin PYTHON),command line)
+ifneq ($(shell $(PYTHON) --version 2>/dev/null),$(shell $(BIN)/python --version 2>/dev/null))
+.PHONY: $(VENV)
+endif
+endif
 
 testbed:
 	@molecule/testbed/packages.sh

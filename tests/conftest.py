@@ -17,6 +17,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 # Colours off even where the caller forces them, as Molecule does for its verifier: tests read lines.
 PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
 
+# What a module was given is in its result, as it always is before ansible-core 2.21.
+GIVEN = {"ANSIBLE_INJECT_INVOCATION": "1"}
+
 
 @pytest.fixture(scope="session")
 def ansible() -> Run:
@@ -26,7 +29,7 @@ def ansible() -> Run:
         return subprocess.run(
             [str(Path(sys.executable).parent / program), *arguments],
             cwd=PROJECT,
-            env=os.environ | PLAIN | environment,
+            env=os.environ | PLAIN | GIVEN | environment,
             capture_output=True,
             text=True,
             timeout=120,

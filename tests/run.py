@@ -4,6 +4,9 @@ Usage: ``run.py`` for what needs no container host, ``run.py --all`` for everyth
 each of its tests; any other stage counts as one. Every stage runs, whatever became of the one before. Much of the time
 is spent waiting, for a cluster or for a server to stop, so two or three stages run side by side, and each shows its
 output when it is over.
+
+The stages run with the Ansible of the environment that this runs in. With ``--all``, what depends on Ansible and needs
+no hosts runs with the other supported Ansible as well, if there is a Python for it.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,6 +26,12 @@ REPORTS = PROJECT / ".reports"
 # Scenarios that take four minutes and more, the longest first.
 LONG = ("etcd", "ha", "customers", "default", "cluster", "upgrade")
 
+# The other Ansible of requirements.in, and the versions of Python it runs on, the newest first.
+OTHER_ANSIBLE, OTHER_PYTHONS = (
+    ("ansible14", ("3.14", "3.13", "3.12")) if sys.version_info < (3, 12) else ("ansible12", ("3.11",))
+)
+OTHER_ENVIRONMENT = PROJECT / f".venv-{OTHER_ANSIBLE}"
+
 
 @dataclass
 class Stage:
@@ -31,7 +40,7 @@ class Stage:
     Attributes:
         name: What to call it.
         command: Its words.
-        report: The JUnit file that pytest writes in it.
+        report: The name of the JUnit file that pytest writes in it.
         seconds: The most it may take.
         environment: What its environment has besides ours.
         cleaning: The command that removes what it leaves when its time is over.
@@ -47,32 +56,54 @@ class Stage:
 
 def pytest(name: str, *arguments: str) -> Stage:
     """A stage of pytest with these ``arguments``, folders among them."""
-    report = f"{name.replace(' ', '-')}.xml"
-    return Stage(f"pytest: {name}", ["pytest", "--quiet", f"--junitxml={REPORTS / report}", *arguments], report=report)
+    return Stage(f"pytest: {name}", ["pytest", "--quiet", *arguments], report=f"{name.replace(' ', '-')}.xml")
 
 
 def molecule(scenario: str) -> Stage:
     """A stage of all that Molecule does for a scenario; its tests are counted."""
-    report = f"molecule-{scenario}.xml"
     return Stage(
         f"molecule {scenario}",
         ["molecule", "test", "--scenario-name", scenario],
-        report=report,
+        report=f"molecule-{scenario}.xml",
         seconds=2400,
-        environment={"PYTEST_ADDOPTS": f"--junitxml={REPORTS / report}"},
         cleaning=["molecule", "destroy", "--scenario-name", scenario],
     )
 
 
-def phases(everything: bool) -> list[tuple[int, list[Stage]]]:
+def with_other_ansible(stage: Stage) -> Stage:
+    """The same stage in the environment that has the other Ansible."""
+    programs = OTHER_ENVIRONMENT / "bin"
+    return replace(
+        stage,
+        name=f"{stage.name}, {OTHER_ANSIBLE}",
+        report=stage.report and f"{OTHER_ANSIBLE}-{stage.report}",
+        environment=stage.environment | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
+    )
+
+
+def make_other_environment() -> Stage | None:
+    """The stage that makes the environment of the other Ansible; none, and a line that says so, without a Python."""
+    find = ["tests/find_python.sh", *OTHER_PYTHONS]
+    found = subprocess.run(find, cwd=PROJECT, check=False, capture_output=True, text=True)
+    if found.returncode:
+        versions = " or ".join(OTHER_PYTHONS)
+        print(f"Nothing is tested with {OTHER_ANSIBLE}: it needs Python {versions}, and none is here.", flush=True)
+        return None
+    make = ["make", "--no-print-directory", OTHER_ENVIRONMENT.name, f"PYTHON={found.stdout.strip()}"]
+    return Stage(f"environment of {OTHER_ANSIBLE}", make)
+
+
+def phases(everything: bool, other_ansible: bool) -> list[tuple[int, list[Stage]]]:
     """Which stages may run side by side, and how many at a time: each phase begins when the one before is over.
 
-    Within a phase the longest come first, so that all lanes end together.
+    Within a phase the longest come first, so that all workers end together.
     """
+    ansible_lint = Stage("ansible-lint", ["ansible-lint"])
+    render = molecule("render")
     without_hosts = [
         pytest("service", "service/tests"),
-        Stage("ansible-lint", ["ansible-lint"]),
-        molecule("render"),
+        ansible_lint,
+        render,
         Stage("mypy", ["mypy"]),
         # A cache of its own: the other run may be on.
         Stage(
@@ -84,11 +115,17 @@ def phases(everything: bool) -> list[tuple[int, list[Stage]]]:
     ]
     # Not beside the linters, who would see the playbook that one of these tests writes for a moment, nor beside the
     # service, whose answers are timed. The scenario render runs the tests of broken files.
-    playbooks = [
-        pytest("playbooks and test bed", "tests", "molecule/testbed/tests", "--ignore=tests/test_broken_customers.py")
-    ]
+    playbooks = pytest(
+        "playbooks and test bed", "tests", "molecule/testbed/tests", "--ignore=tests/test_broken_customers.py"
+    )
+    with_hosts = [playbooks]
+    found = [(2, without_hosts), (2, with_hosts)]
+    if other_ansible:
+        without_hosts.append(with_other_ansible(ansible_lint))
+        # Neither is beside its twin, which has the same files.
+        found.append((2, [with_other_ansible(playbooks), with_other_ansible(render)]))
     if not everything:
-        return [(2, without_hosts), (2, playbooks)]
+        return found
     scenarios = {path.parent.name for path in (PROJECT / "molecule").glob("*/molecule.yml")} - {"render", "demo"}
     if not os.environ.get("K3S_ARTIFACT_DIR"):
         print("The scenario etcd is left out: it needs a release of K3s in K3S_ARTIFACT_DIR.")
@@ -97,21 +134,26 @@ def phases(everything: bool) -> list[tuple[int, list[Stage]]]:
         print("The host of `make demo` is up and stays so: the scenario demo is left out. `make clean` removes it.")
     else:
         # Before the other scenarios: on a new machine it builds what all of them need.
-        playbooks.append(molecule("demo"))
+        with_hosts.append(molecule("demo"))
     longest_first = [each for each in LONG if each in scenarios] + sorted(scenarios - set(LONG))
     scenario_stages = [*map(molecule, longest_first), pytest("containers", "tests/app")]
-    return [(2, without_hosts), (2, playbooks), (3, scenario_stages)]
+    if other_ansible and OTHER_ANSIBLE == "ansible14":
+        # Whichever is the other, one scenario with hosts runs with the newer.
+        default = longest_first.index("default")
+        scenario_stages[default] = with_other_ansible(scenario_stages[default])
+    return [*found, (3, scenario_stages)]
 
 
 def run(stage: Stage) -> tuple[int, int]:
     """Run ``stage`` and return how many tests passed and how many failed."""
     started = time.monotonic()
     said = ""
+    reporting = {"PYTEST_ADDOPTS": f"--junitxml={REPORTS / stage.report}"} if stage.report else {}
     try:
         done = subprocess.run(
             stage.command,
             cwd=PROJECT,
-            env=os.environ | stage.environment,
+            env=os.environ | stage.environment | reporting,
             timeout=stage.seconds,
             check=False,
             stdout=subprocess.PIPE,
@@ -125,7 +167,7 @@ def run(stage: Stage) -> tuple[int, int]:
         said += f"{stage.name} was stopped after {stage.seconds} s\n"
         ended_well = False
         if stage.cleaning:
-            subprocess.run(stage.cleaning, cwd=PROJECT, check=False)
+            subprocess.run(stage.cleaning, cwd=PROJECT, env=os.environ | stage.environment, check=False)
     passed, failed = count(REPORTS / stage.report) if stage.report else (0, 0)
     if not ended_well and not failed:
         failed = 1
@@ -154,9 +196,14 @@ def main() -> int:
     REPORTS.mkdir(exist_ok=True)
     for old in REPORTS.glob("*.xml"):
         old.unlink()
+    everything = "--all" in sys.argv[1:]
     results: list[tuple[Stage, int, int]] = []
-    for lanes, phase in phases("--all" in sys.argv[1:]):
-        with ThreadPoolExecutor(max_workers=lanes) as pool:
+    environment = make_other_environment() if everything else None
+    if environment:
+        results.append((environment, *run(environment)))
+    other_ansible = environment is not None and not results[0][2]
+    for workers, phase in phases(everything, other_ansible):
+        with ThreadPoolExecutor(max_workers=workers) as pool:
             results += [(stage, *counted) for stage, counted in zip(phase, pool.map(run, phase), strict=True)]
     passed, failed = sum(result[1] for result in results), sum(result[2] for result in results)
     print()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.greeter.fleet.plugins.filter import customers
+from ansible_collections.greeter.fleet.plugins.plugin_utils.customers import full_settings
 
 
 def full(own: dict[str, Any], every: dict[str, Any]) -> dict[str, Any]:
     """All settings of a customer ``a``, without the greeting."""
-    found = customers.settings({"a": {"greeting": "Hi!", **own}}, "example.com", every)["a"]
+    found = full_settings({"a": {"greeting": "Hi!", **own}}, "example.com", every)["a"]
     assert found.pop("greeting") == "Hi!"
     return found
 
@@ -73,7 +73,6 @@ def test_hosts_of_their_own_take_the_place_of_the_usual_one(own: dict[str, Any],
     assert full(own, {}) == BUILT_IN | {"hosts": hosts}
 
 
-def test_absent_customers_are_left_out_and_named_apart() -> None:
+def test_absent_customers_are_left_out() -> None:
     declared = {"b": {"state": "absent"}, "c": {"greeting": "Moin!"}, "a": {"greeting": "Hi!", "state": "present"}}
-    assert list(customers.settings(declared, "example.com", {})) == ["a", "c"]
-    assert customers.absent(declared) == ["b"]
+    assert list(full_settings(declared, "example.com", {})) == ["a", "c"]

@@ -24,7 +24,8 @@ K3S = """#!/bin/sh
 echo "$*" >>{folder}/told
 case "$*" in
 --version) echo "k3s version v1.35.6+k3s1 (0000)" ;;
-"etcd-snapshot save --name "*) echo "a snapshot" >"{folder}/snapshots/$4-node-1{suffix}"; {ending} ;;
+"etcd-snapshot save --name "*) pwd >>{folder}/told
+    echo "a snapshot" >"{folder}/snapshots/$4-node-1{suffix}"; {ending} ;;
 "etcd-snapshot ls") echo "Name Location Size Created"
     for each in $(ls {folder}/snapshots); do echo "$each file://{folder}/snapshots/$each 1 now"; done ;;
 "etcd-snapshot delete "*) rm {folder}/snapshots/"$3" ;;
@@ -129,10 +130,13 @@ def private() -> Iterator[None]:
 
 def test_an_archive_says_what_it_is_and_is_for_its_owner_alone(server: Path) -> None:
     sqlite3.connect(server / "db/state.db").close()
+    (server / "token").chmod(0o644)
     taken = k3s_backup.take(getpass.getuser(), 30)
     archive, folder = Path(taken["archive"]), Path(taken["folder"])
     assert [oct(stat.S_IMODE(path.stat().st_mode)) for path in (archive, folder)] == ["0o600", "0o700"]
     assert list(folder.iterdir()) == [archive]
+    with tarfile.open(archive) as tar:
+        assert {entry.mode for entry in tar} == {0o600}
     found = members(archive)
     assert list(found) == ["token", "state.db", "about.json"]
     about = json.loads(found["about.json"])
@@ -153,6 +157,8 @@ def test_etcd_is_saved_by_k3s_and_the_snapshot_deleted(server: Path, tmp_path: P
     taken = k3s_backup.take(getpass.getuser(), 30)
     assert taken["kind"] == "etcd"
     assert members(Path(taken["archive"]))[member] == b"a snapshot\n"
+    # What a run that is killed leaves is found by the name.
+    assert (tmp_path / "told").read_text().splitlines()[2].startswith(f"{tmp_path}/tmp/k3s-backup-")
     assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["etcd-snapshot-node-1"]
 
 

@@ -9,11 +9,10 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from ansible_collections.greeter.fleet.plugins.filter import k3s_backups
+from ansible_collections.greeter.fleet.plugins.filter.k3s_backup_info import backup_info
 
 SECRET = "not-for-others-at-all"
 TOKEN = f"K10{'ab' * 32}::server:{SECRET}"
-WANTED = {"version": "v1.35.6+k3s1", "token": ""}
 ABOUT = {
     "format": 1,
     "kind": "sqlite",
@@ -23,9 +22,10 @@ ABOUT = {
 }
 
 
-def archive(folder: Path, files: dict[str, bytes] | None = None, **about: object) -> Path:
-    """A backup, with these files instead of those it lists, and other words about it."""
+def archive(folder: Path, files: dict[str, bytes] | None = None, without: str = "", **about: object) -> Path:
+    """A backup, with these files instead of those it lists, without one of them, and other words about it."""
     listed = {"token": f"{TOKEN}\n".encode(), "state.db": bytes(range(256)) * 1000}
+    listed.pop(without, None)
     sums = {name: {"sha256": sha256(content).hexdigest(), "size": len(content)} for name, content in listed.items()}
     text = json.dumps(ABOUT | about | {"files": sums}).encode()
     path = folder / "backup.tar.gz"
@@ -37,8 +37,8 @@ def archive(folder: Path, files: dict[str, bytes] | None = None, **about: object
     return path
 
 
-def faults(path: Path, **wanted: str) -> list[str]:
-    found = k3s_backups.seen(str(path), WANTED | wanted)
+def faults(path: Path, version: str = "v1.35.6+k3s1", token: str = "") -> list[str]:
+    found = backup_info(str(path), version, token)
     assert SECRET not in json.dumps(found)
     return [fault.replace(str(path), "FILE") for fault in found["faults"]]
 
@@ -46,7 +46,7 @@ def faults(path: Path, **wanted: str) -> list[str]:
 def test_a_whole_backup_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = archive(tmp_path)
     monkeypatch.chdir(tmp_path)
-    found = k3s_backups.seen("backup.tar.gz", WANTED)
+    found = backup_info("backup.tar.gz")
     assert found["faults"] == []
     assert found["path"] == str(path)
     assert found["size"] == path.stat().st_size
@@ -81,6 +81,12 @@ def test_a_backup_in_which_a_bit_has_turned_is_told(tmp_path: Path) -> None:
 def test_a_backup_without_its_own_parts_is_told(tmp_path: Path, files: dict[str, bytes], words: str) -> None:
     (fault,) = faults(archive(tmp_path, files))
     assert fault == f"k3s_restore_from: FILE {words}; take another backup"
+
+
+@pytest.mark.parametrize("without", ["token", "state.db"])
+def test_a_backup_without_what_makes_a_cluster_is_told(tmp_path: Path, without: str) -> None:
+    (fault,) = faults(archive(tmp_path, without=without))
+    assert "is damaged: its parts are not those" in fault
 
 
 def test_what_is_no_backup_is_told(tmp_path: Path) -> None:
@@ -145,25 +151,3 @@ def test_a_token_that_is_not_the_backups_is_told(tmp_path: Path, given: str, sam
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     found = faults(archive(tmp_path, k3s_version="v1.36.0+k3s1"), token="another-one-altogether")
     assert [fault.split(":")[0] for fault in found] == ["k3s_version", "k3s_token"]
-
-
-def test_nodes_that_no_host_is_are_named() -> None:
-    nodes = json.dumps({"items": [{"metadata": {"name": name}} for name in ("server2", "agent1", "server1")]})
-    assert k3s_backups.strangers(nodes, ["server1", "server3"]) == ["agent1", "server2"]
-
-
-def test_sizes_are_written_for_people() -> None:
-    assert [k3s_backups.readable(size) for size in (0, 256_914, 123_456_789)] == ["0.1 MB", "0.3 MB", "123.5 MB"]
-
-
-def test_deployments_that_lack_pods_are_named() -> None:
-    def deployment(namespace: str, wanted: int, **status: int) -> dict[str, object]:
-        return {"metadata": {"namespace": namespace, "name": "greeter"}, "spec": {"replicas": wanted}, "status": status}
-
-    listed = [
-        deployment("c", 2, availableReplicas=1),
-        deployment("a", 1),
-        deployment("b", 2, availableReplicas=2),
-        deployment("off", 0),
-    ]
-    assert k3s_backups.unavailable(json.dumps({"items": listed})) == ["a/greeter", "c/greeter"]

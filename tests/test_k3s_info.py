@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.greeter.fleet.plugins.modules import k3s_info
@@ -24,14 +25,15 @@ def files(tmp_path: Path) -> tuple[Path, Path, Path]:
     return binary, config, started_from
 
 
-def seen(started_from: Path, *files: Path) -> list[str]:
-    return k3s_info.not_run_from(k3s_info.checksums([str(file) for file in files]), started_from)
+def not_run_from(started_from: Path, *files: Path) -> list[str]:
+    checksums = {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return k3s_info.not_run_from(checksums, started_from)
 
 
 def test_files_as_they_were_at_the_start_are_what_the_service_runs_from(files: tuple[Path, Path, Path]) -> None:
     binary, config, started_from = files
     config.touch()
-    assert seen(started_from, binary, config, config.with_name("not-there.yaml")) == []
+    assert not_run_from(started_from, binary, config) == []
 
 
 def test_a_file_changed_added_or_removed_since_the_start_is_named(files: tuple[Path, Path, Path]) -> None:
@@ -39,14 +41,32 @@ def test_a_file_changed_added_or_removed_since_the_start_is_named(files: tuple[P
     added = config.with_name("registries.yaml")
     added.write_text("mirrors: {}\n")
     config.write_text("debug: false\n")
-    binary.unlink()
-    assert seen(started_from, binary, config, added) == [str(config), str(binary), str(added)]
+    assert not_run_from(started_from, config, added) == [str(config), str(binary), str(added)]
 
 
 def test_of_a_service_that_has_noted_nothing_every_file_is_named(files: tuple[Path, Path, Path]) -> None:
     binary, config, started_from = files
     started_from.unlink()
-    assert seen(started_from, binary, config) == [str(config), str(binary)]
+    assert not_run_from(started_from, binary, config) == [str(config), str(binary)]
+
+
+def test_only_what_is_there_has_a_checksum(
+    files: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binary, config, started_from = files
+    monkeypatch.setattr(k3s_info, "BINARY", str(binary))
+    monkeypatch.setattr(k3s_info, "IMAGES", f"{tmp_path}/")
+    (tmp_path / "images.tar").write_text("images")
+    named = {
+        "service": "k3s",
+        "files": [str(binary), str(config), str(config.with_name("not-there.yaml"))],
+        "images": ["images.tar", "not-there.tar"],
+        "started_from": str(started_from),
+    }
+    digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (binary, tmp_path / "images.tar")}
+    info = k3s_info.info(SimpleNamespace(params=named, sha256=lambda path: digests.get(Path(path), "of the rest")))
+    assert (info["sha256"], info["images"]) == (digests[binary], {"images.tar": digests[tmp_path / "images.tar"]})
+    assert info["present"] == [str(binary), str(config)]
 
 
 @pytest.mark.parametrize(

@@ -178,3 +178,47 @@ def test_an_external_datastore_and_all_that_is_secret_stays_hidden(full: tuple[F
     ):
         assert task in changed
     assert SECRET not in output
+
+
+PUT = """
+- name: Put K3s on the hosts
+  hosts: k3s_servers
+  gather_subset: ["!all", min]
+  roles:
+    - role: k3s
+
+- name: Tell what is to follow
+  hosts: k3s_servers
+  gather_facts: false
+  tasks:
+    - name: Tell
+      ansible.builtin.debug:
+        msg: "{{ inventory_hostname }} {{ 'has to start' if k3s_restart_required else 'stays' }}"
+"""
+
+
+def test_a_change_requires_a_restart_where_k3s_is(ansible: Run, tmp_path: Path) -> None:
+    """Check mode writes nothing here, so each of the files is one that changes."""
+    artifacts = make_artifacts(tmp_path / "artifacts")
+    digest = next(artifacts.glob("sha256sum-*")).read_text().split()[0]
+    nothing: dict[str, Any] = {
+        "version": "", "sha256": "", "images": {}, "active": False, "enabled": False, "present": [], "not_run_from": [],
+        "server_url": "", "has_cluster": False, "has_joined": False, "addresses": ["192.0.2.1"],
+    }  # fmt: skip
+    as_wanted = nothing | {"version": VERSION, "sha256": digest, "active": True, "enabled": True}
+    settings = {
+        "k3s_version": VERSION,
+        "k3s_artifact_dir": str(artifacts),
+        "k3s_token": SECRET,
+        "infos": {"s1": as_wanted, "s2": nothing},
+        # What is given so wins over what the role registers.
+        "k3s_info": "{{ infos[inventory_hostname] }}",
+    }
+    inventory, extra, playbook = (tmp_path / name for name in ("hosts.yml", "extra.json", "put.yml"))
+    inventory.write_text(yaml.safe_dump({"k3s_servers": {"hosts": {"s1": LOCAL, "s2": LOCAL}}, "k3s_agents": {}}))
+    extra.write_text(json.dumps(settings))
+    playbook.write_text(PUT)
+    done = ansible("ansible-playbook", f"--inventory={inventory}", f"--extra-vars=@{extra}", "--check", str(playbook))
+    assert done.returncode == 0, done.stdout
+    assert "s1 has to start" in done.stdout
+    assert "s2 stays" in done.stdout

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.greeter.fleet.plugins.filter import k3s_report
+from ansible_collections.greeter.fleet.plugins.filter.k3s_report import report
 from ansible_collections.greeter.fleet.plugins.modules import k3s_status
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -74,20 +74,20 @@ class Cluster:
         """The variables of a host."""
         return {
             "ansible_facts": {"service_mgr": "systemd"},
-            "_k3s_expected": [name, VERSION],
+            "k3s_node": {"name": name, "version": VERSION},
             "_k3s_facts": {"failed": False},
-            "_k3s_info": {"version": VERSION, "active": True, "enabled": True, "not_run_from": []},
+            "k3s_info": {"version": VERSION, "active": True, "enabled": True, "not_run_from": []},
             "_k3s_status": {
                 "certificates": dict(CERTIFICATES),
                 "ready": name.startswith("s"),
-                "said": "",
+                "message": "",
                 "nodes": self.nodes if name.startswith("s") else {},
             },
         }
 
     def looks(self, name: str, **changes: object) -> None:
         """Change what was seen of a host's K3s."""
-        self.hostvars[name]["_k3s_info"] |= changes
+        self.hostvars[name]["k3s_info"] |= changes
 
     def shows(self, name: str, **changes: object) -> None:
         """Change what a host's K3s says."""
@@ -98,8 +98,7 @@ class Cluster:
         servers, agents = (
             [name for name in self.hostvars if name.startswith("s") is is_server] for is_server in (True, False)
         )
-        settings = {"now": NOW.timestamp(), "kubeconfig": str(self.kubeconfig)}
-        return list(k3s_report.report(self.hostvars, servers, agents, settings)["lines"])
+        return report(self.hostvars, servers, agents, str(self.kubeconfig), NOW.timestamp())["lines"]
 
     def faults(self) -> list[str]:
         """The faults, as the report lists them."""
@@ -134,7 +133,7 @@ def test_a_host_that_is_not_reached_is_a_line_and_the_others_are_told_of(cluster
     unreached = {"unreachable": True, "msg": "Task failed: ssh: connect to host a1\n  port 22: timed out"}
     cluster.hostvars["a1"] |= {
         "_k3s_facts": unreached,
-        "_k3s_info": {"skipped": True},
+        "k3s_info": {"skipped": True},
         "_k3s_status": {"skipped": True},
     }
     assert cluster.report() == [
@@ -156,14 +155,14 @@ def test_the_node_of_a_host_that_is_not_reached_is_found(cluster: Cluster, known
     cluster.nodes["a1"]["addresses"] = ["192.0.2.9"]
     cluster.hostvars["a1"] |= {
         "_k3s_facts": {"unreachable": True, "msg": "gone"},
-        "_k3s_expected": [known, VERSION],
+        "k3s_node": {"name": known, "version": VERSION},
         "ansible_host": address,
     }
     assert cluster.faults() == ["a1: cannot be reached (gone); see that it runs, and that Ansible gets there"]
 
 
 def test_a_host_that_lets_nobody_look_is_a_line(cluster: Cluster) -> None:
-    cluster.hostvars["a1"] |= {"_k3s_facts": {"failed": True, "msg": "Missing sudo password"}, "_k3s_info": None}
+    cluster.hostvars["a1"] |= {"_k3s_facts": {"failed": True, "msg": "Missing sudo password"}, "k3s_info": None}
     assert cluster.faults() == ["a1: cannot be looked at (Missing sudo password); preflight.yml tells what is missing"]
 
 
@@ -185,7 +184,7 @@ def test_a_service_that_stands_still_is_told_once(cluster: Cluster) -> None:
 def test_the_commands_are_those_of_the_hosts_service_manager(cluster: Cluster) -> None:
     cluster.hostvars["s2"]["ansible_facts"]["service_mgr"] = "openrc"
     cluster.looks("s2", active=False, enabled=False)
-    cluster.shows("s2", ready=False, said="refused", certificates={"agent/client-kubelet.crt": certificate(9)})
+    cluster.shows("s2", ready=False, message="refused", certificates={"agent/client-kubelet.crt": certificate(9)})
     assert cluster.faults() == [
         "s2: the service k3s does not run; look at tail /var/log/k3s.log, then rc-service k3s start",
         "s2: the service k3s does not start with the host; rc-update add k3s default",
@@ -257,13 +256,13 @@ def test_a_node_that_is_no_host_and_a_host_that_is_no_node_are_told_apart(cluste
 
 def test_a_node_of_another_name_than_its_host_is_shown_with_both(cluster: Cluster) -> None:
     cluster.nodes["worker"] = cluster.nodes.pop("a1")
-    cluster.hostvars["a1"]["_k3s_expected"] = ["worker", VERSION]
+    cluster.hostvars["a1"]["k3s_node"]["name"] = "worker"
     assert cluster.report()[3].startswith("worker (a1)  agent ")
     assert cluster.report()[-1] == "The cluster is well: 3 of 3 nodes are Ready."
 
 
 def test_any_server_that_answers_tells_of_the_nodes(cluster: Cluster) -> None:
-    cluster.shows("s1", ready=False, said="failed checks: etcd", nodes={})
+    cluster.shows("s1", ready=False, message="failed checks: etcd", nodes={})
     assert cluster.row("a1")[4] == "yes"
     assert cluster.faults() == ["s1: its API server is not ready (failed checks: etcd); look at journalctl -u k3s"]
 
@@ -271,7 +270,7 @@ def test_any_server_that_answers_tells_of_the_nodes(cluster: Cluster) -> None:
 def test_without_any_server_that_answers_nothing_is_said_of_the_nodes(cluster: Cluster) -> None:
     for name in ("s1", "s2"):
         cluster.looks(name, active=False)
-        cluster.shows(name, ready=False, said="refused", nodes={})
+        cluster.shows(name, ready=False, message="refused", nodes={})
     assert [cluster.row(name)[2:5] for name in ("s1", "a1")] == [["stopped", VERSION, "?"], ["runs", VERSION, "?"]]
     assert cluster.faults() == [
         "s1: the service k3s does not run; look at journalctl -u k3s, then systemctl start k3s",
@@ -405,12 +404,12 @@ REFUSED = "warning: none\nThe connection to the server 127.0.0.1:6443 was refuse
 @pytest.mark.parametrize(
     ("readyz", "said", "expected"),
     [
-        ("echo ok", "", {"ready": True, "said": "", "nodes": KNOWN}),
-        ("fail", FAILED, {"ready": False, "said": "failed checks: etcd", "nodes": KNOWN}),
+        ("echo ok", "", {"ready": True, "message": "", "nodes": KNOWN}),
+        ("fail", FAILED, {"ready": False, "message": "failed checks: etcd", "nodes": KNOWN}),
         (
             "fail",
             REFUSED,
-            {"ready": False, "said": "The connection to the server 127.0.0.1:6443 was refused", "nodes": {}},
+            {"ready": False, "message": "The connection to the server 127.0.0.1:6443 was refused", "nodes": {}},
         ),
     ],
     ids=["ready", "not ready", "refused"],
@@ -430,5 +429,5 @@ esac"""
     binary.chmod(0o700)
     monkeypatch.setattr(k3s_status, "BINARY", binary)
     monkeypatch.setattr(k3s_status, "FOLDER", tmp_path)
-    assert k3s_status.look(server=True) == {"certificates": {}, **expected}
-    assert k3s_status.look(server=False) == {"certificates": {}, "ready": False, "said": "", "nodes": {}}
+    assert k3s_status.status(server=True) == {"certificates": {}, **expected}
+    assert k3s_status.status(server=False) == {"certificates": {}, "ready": False, "message": "", "nodes": {}}

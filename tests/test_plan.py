@@ -8,19 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.greeter.fleet.plugins.module_utils import compare
+from ansible_collections.greeter.fleet.plugins.module_utils import compare, kubernetes_api
 from ansible_collections.greeter.fleet.plugins.module_utils import plan as planning
 
 Object = dict[str, Any]
-
-KINDS = [
-    {"api_version": "v1", "kind": "Namespace", "setting": ""},
-    {"api_version": "v1", "kind": "Secret", "setting": ""},
-    {"api_version": "apps/v1", "kind": "Deployment", "setting": ""},
-    {"api_version": "v1", "kind": "Service", "setting": ""},
-    {"api_version": "policy/v1", "kind": "PodDisruptionBudget", "setting": "disruption_budget: false"},
-]
-WORDS = [{"place": r"\.image$", "word": "image"}, {"place": "^Secret", "word": "TLS certificate"}]
 
 
 def thing(kind: str, customer: str, api_version: str = "v1", **more: object) -> Object:
@@ -51,12 +42,12 @@ def live(found: Object) -> Object:
     return held
 
 
-class Cluster:
+class Cluster(kubernetes_api.Cluster):
     """Objects, and which kinds are served; counts what it is asked."""
 
     def __init__(self, *objects: Object, unserved: str = "") -> None:
         """Hold the ``objects``, and serve every kind but one."""
-        self.objects = list(objects)
+        self.held = list(objects)
         self.unserved = unserved
         self.asked = 0
 
@@ -64,74 +55,70 @@ class Cluster:
         """Whether the kind is served."""
         return bool(api_version) and kind != self.unserved
 
-    def all(self, api_version: str, kind: str, labels: str = "") -> Iterator[Object]:
-        """Every object of a kind that carries the label."""
+    def objects(
+        self, api_version: str, kind: str, labels: str = "", namespace: str = "", fields: str = ""
+    ) -> Iterator[Object]:
+        """Every object of a kind that carries the label and has the namespace and name."""
         self.asked += 1
-        name, _, value = labels.partition("=")
-        for found in self.objects:
-            fits = not labels or found["metadata"].get("labels", {}).get(name) == value
-            if (found["apiVersion"], found["kind"]) == (api_version, kind) and fits:
+        for found in self.held:
+            carried = {f"{name}={value}" for name, value in found["metadata"].get("labels", {}).items()}
+            if (
+                (found["apiVersion"], found["kind"]) == (api_version, kind)
+                and labels in ("", *carried)
+                and namespace in ("", found["metadata"].get("namespace"))
+                and fields in ("", f"metadata.name={found['metadata']['name']}")
+            ):
                 yield found
-
-    def one(self, api_version: str, kind: str, namespace: str, name: str) -> Object | None:
-        """One object by its name."""
-        self.asked += 1
-        found = (each for each in self.objects if (each["apiVersion"], each["kind"]) == (api_version, kind))
-        return next((each for each in found if planning.key(each) == (namespace, name)), None)
 
 
 def plan(
     cluster: Cluster | None, *declared: Object, secrets: tuple[Object, ...] = (), show: bool = True, **params: object
 ) -> planning.Plan:
-    settings = {"fleet": "greeter-fleet", "kinds": KINDS, "words": WORDS, "absent": [], "prune": False} | params
+    settings = {"fleet": "greeter-fleet", "absent": [], "prune": False} | params
     texts = {"objects": yaml.safe_dump_all(declared), "secrets": yaml.safe_dump_all(secrets)}
-    return planning.Plan(cluster, settings | texts, show=show)
-
-
-def lines(found: planning.Plan, prune: bool = False) -> list[str]:
-    return list(found.report(prune))
+    return planning.Plan(cluster, settings | texts, with_diff=show)
 
 
 def test_without_a_cluster_everybody_is_new() -> None:
     found = plan(None, *room("a"), *room("b"))
-    assert lines(found) == ["+ new         a: ", "+ new         b: ", "= unchanged   0 of 2"]
+    assert found.report() == ["+ new         a: ", "+ new         b: ", "= unchanged   0 of 2"]
     assert len(found.apply) == 6
     assert found.waiting == {"a", "b"}
 
 
 def test_a_new_customer_takes_no_request_for_each_object() -> None:
     cluster = Cluster(*map(live, room("a")))
-    assert lines(plan(cluster, *room("a"), *room("b"))) == ["+ new         b: ", "= unchanged   1 of 2"]
-    assert cluster.asked == len(KINDS)
+    assert plan(cluster, *room("a"), *room("b")).report() == ["+ new         b: ", "= unchanged   1 of 2"]
+    assert cluster.asked == len(planning.KINDS)
 
 
 def test_what_is_as_declared_takes_one_request_for_each_kind() -> None:
     cluster = Cluster(*(live(found) for name in ("a", "b", "c") for found in room(name)))
     found = plan(cluster, *room("a"), *room("b"), *room("c"))
-    assert lines(found) == ["= unchanged   3 of 3"]
+    assert found.report() == ["= unchanged   3 of 3"]
     assert (found.apply, found.remove, found.waiting, found.diff) == ([], [], set(), [])
-    assert cluster.asked == len(KINDS)
+    assert cluster.asked == len(planning.KINDS)
 
 
 def test_a_change_is_sent_as_what_differs() -> None:
     cluster = Cluster(*map(live, room("a")))
     found = plan(cluster, thing("Namespace", "a"), deployment("a", "greeter:2"), room("a")[2])
-    assert lines(found) == ["~ changed     a: image", "= unchanged   0 of 1"]
+    assert found.report() == ["~ changed     a: image", "= unchanged   0 of 1"]
     (change,) = found.apply
     assert change["metadata"]["name"] == "greeter"
     assert change["metadata"]["namespace"] == "customer-a"
     assert change["spec"] == {"template": {"spec": {"containers": [{"name": "greeter", "image": "greeter:2"}]}}}
     assert found.waiting == {"a"}
     (difference,) = found.diff
-    assert "image: greeter:1" in difference["before"]
-    assert "image: greeter:2" in difference["after"]
-    assert "resourceVersion" not in difference["before"]
+    assert difference["before"]["spec"] == deployment("a", "greeter:1")["spec"]
+    assert difference["after"]["spec"] == deployment("a", "greeter:2")["spec"]
+    assert "resourceVersion" not in difference["before"]["metadata"]
 
 
 def test_a_change_by_hand_is_told_apart() -> None:
     held = [live(found) for found in room("a")]
     held[1]["spec"]["template"]["spec"]["containers"][0]["image"] = "evil:1"
-    assert lines(plan(Cluster(*held), *room("a"))) == [
+    assert plan(Cluster(*held), *room("a")).report() == [
         "~ changed     a: changed by hand in the cluster: image",
         "= unchanged   0 of 1",
     ]
@@ -148,7 +135,7 @@ def test_an_object_that_lost_its_label_is_found_and_mended() -> None:
 
 def test_an_object_that_is_gone_is_made_again() -> None:
     found = plan(Cluster(*map(live, room("a")[:2])), *room("a"))
-    assert lines(found)[0] == "~ changed     a: Service missing"
+    assert found.report()[0] == "~ changed     a: Service missing"
     assert found.apply == [compare.annotated(room("a")[2])]
 
 
@@ -162,16 +149,15 @@ def test_a_rollout_that_is_not_complete_is_waited_for() -> None:
 
 def test_an_object_that_is_no_longer_declared_goes_and_a_foreign_one_stays() -> None:
     budget = thing("PodDisruptionBudget", "a", "policy/v1")
+    account = thing("ServiceAccount", "a")
     foreign = thing("Service", "a")
     foreign["metadata"] |= {"name": "theirs", "labels": {}}
-    found = plan(Cluster(*map(live, [*room("a"), budget, foreign])), *room("a"))
-    assert lines(found)[0] == "~ changed     a: PodDisruptionBudget not declared"
+    found = plan(Cluster(*map(live, [*room("a"), account, budget, foreign])), *room("a"))
+    assert found.report()[0] == "~ changed     a: ServiceAccount not declared, disruption budget"
+    name = {"name": "greeter", "namespace": "customer-a"}
     assert found.remove == [
-        {
-            "apiVersion": "policy/v1",
-            "kind": "PodDisruptionBudget",
-            "metadata": {"name": "greeter", "namespace": "customer-a"},
-        }
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": name},
+        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": name},
     ]
 
 
@@ -180,17 +166,21 @@ def test_a_difference_is_what_people_declare_before_and_after() -> None:
     budget["metadata"] |= {"creationTimestamp": "2026-01-01T00:00:00Z", "managedFields": [{}], "selfLink": "/x"}
     cluster = Cluster(*map(live, [room("a")[0], room("a")[1]]), budget)
     found = plan(cluster, *room("a"))
-    labels = "    app.kubernetes.io/instance: a\n    app.kubernetes.io/managed-by: greeter-fleet\n"
-    metadata = f"metadata:\n  annotations: {{}}\n  labels:\n{labels}  name: greeter\n  namespace: customer-a\n"
+    metadata = {**thing("Service", "a")["metadata"], "annotations": {}}
     assert found.diff == [
         {
             "before": "",
-            "after": f"apiVersion: v1\nkind: Service\n{metadata}spec:\n  type: ClusterIP\n",
+            "after": {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"type": "ClusterIP"}},
             "before_header": "Service/customer-a/greeter",
             "after_header": "Service/customer-a/greeter",
         },
         {
-            "before": f"apiVersion: policy/v1\nkind: PodDisruptionBudget\n{metadata}spec:\n  maxUnavailable: 1\n",
+            "before": {
+                "apiVersion": "policy/v1",
+                "kind": "PodDisruptionBudget",
+                "metadata": metadata,
+                "spec": {"maxUnavailable": 1},
+            },
             "after": "",
             "before_header": "PodDisruptionBudget/customer-a/greeter",
             "after_header": "PodDisruptionBudget/customer-a/greeter",
@@ -213,7 +203,7 @@ NAMESPACE_B = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "cu
 )
 def test_who_is_not_declared_goes_only_when_told_to(params: dict[str, Any], line: str, removed: list[Object]) -> None:
     found = plan(Cluster(*map(live, [*room("a"), *room("b")])), *room("a"), **params)
-    assert lines(found, prune=params.get("prune", False)) == [line, "= unchanged   1 of 1"]
+    assert found.report() == [line, "= unchanged   1 of 1"]
     assert found.remove == removed
 
 
@@ -221,7 +211,7 @@ def test_another_fleets_namespaces_are_none_of_ours() -> None:
     theirs = thing("Namespace", "b")
     theirs["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "another-fleet"
     found = plan(Cluster(*map(live, [*room("a"), theirs])), *room("a"), prune=True, absent=["b"])
-    assert lines(found) == ["= unchanged   1 of 1"]
+    assert found.report() == ["= unchanged   1 of 1"]
     assert found.remove == []
 
 
@@ -241,7 +231,7 @@ def test_a_namespace_on_its_way_out_is_a_fault_if_declared_and_no_news_if_not() 
     cluster = Cluster(*map(live, room("a")), leaving)
     (fault,) = plan(cluster, *room("a"), *room("b")).faults
     assert fault == "customer b: the namespace customer-b is being deleted; run again when it is gone"
-    assert lines(plan(cluster, *room("a"), prune=True)) == ["= unchanged   1 of 1"]
+    assert plan(cluster, *room("a"), prune=True).report() == ["= unchanged   1 of 1"]
 
 
 def test_a_kind_the_cluster_does_not_serve_is_a_fault_that_names_the_setting() -> None:
@@ -259,13 +249,47 @@ def test_a_secret_is_compared_and_never_shown() -> None:
     found = plan(Cluster(*map(live, room("a")), held), *room("a"), secrets=(secret,))
     assert found.secrets == {"a"}
     assert found.apply == []
-    assert lines(found)[0] == "~ changed     a: TLS certificate"
+    assert found.report()[0] == "~ changed     a: TLS certificate"
     assert "c2VjcmV0" not in str(found.diff)
     assert "b2xk" not in str(found.diff)
     assert found.diff[0]["before"] != found.diff[0]["after"]
-    assert lines(plan(Cluster(*map(live, [*room("a"), secret])), *room("a"), secrets=(secret,))) == [
+    assert plan(Cluster(*map(live, [*room("a"), secret])), *room("a"), secrets=(secret,)).report() == [
         "= unchanged   1 of 1"
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "label"),
+    [
+        ("Secret", "data.tls.crt", "TLS certificate"),
+        ("Secret", "missing", "TLS certificate"),
+        ("PodDisruptionBudget", "spec.maxUnavailable", "disruption budget"),
+        ("HorizontalPodAutoscaler", "spec.maxReplicas", "autoscaling"),
+        ("Middleware", "spec.redirectScheme.scheme", "HTTPS redirect"),
+        ("ResourceQuota", "spec.hard.pods", "quota"),
+        ("LimitRange", "spec.limits", "resources"),
+        ("NetworkPolicy", "spec.ingress", "network policy"),
+        ("Service", "metadata.labels.team", "labels"),
+        ("ResourceQuota", "metadata.labels.team", "labels"),
+        ("Service", "metadata.annotations.note", "annotations"),
+        ("Service", f"metadata.annotations.{compare.LAST_APPLIED}", "the record of what was declared"),
+        ("Deployment", "spec.replicas", "replicas"),
+        ("Deployment", "spec.template.spec.containers[greeter].env[GREETING].value", "greeting"),
+        ("Deployment", "spec.template.spec.containers[greeter].env[LOG]", "env"),
+        ("Deployment", "spec.template.spec.containers[greeter].env", "env"),
+        ("Deployment", "spec.template.spec.containers[greeter].image", "image"),
+        ("Deployment", "spec.template.spec.containers[greeter].imagePullPolicy", None),
+        ("Deployment", "spec.template.spec.containers[greeter].resources.limits.cpu", "resources"),
+        ("Deployment", "spec.template.spec.nodeSelector.disk", "node selector"),
+        ("Deployment", "spec.template.spec.tolerations", "tolerations"),
+        ("Ingress", "spec.rules", "hosts"),
+        ("Ingress", "spec.tls", "TLS"),
+        ("Ingress", "spec.ingressClassName", "ingress class"),
+        ("Service", "spec.type", None),
+    ],
+)
+def test_what_people_call_the_change_of_a_field(kind: str, path: str, label: str | None) -> None:
+    assert planning.labelled(kind, path) == (label or f"{kind} {path}")
 
 
 def test_many_names_in_a_fault_are_cut_short() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ansible_collections.greeter.fleet.plugins.plugin_utils import k3s_settings
 from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import nodes as preflight
 
 Groups = dict[str, list[str]]
@@ -22,7 +23,7 @@ def groups(servers: str = "a", agents: str = "", stray: str = "") -> Groups:
 def inventory_faults(given: Groups, **settings: object) -> list[str]:
     """Faults of an inventory whose hosts all have the same settings."""
     hosts = {host for members in given.values() for host in members}
-    return preflight.inventory_faults(given, preflight.nodes(given, dict.fromkeys(hosts, settings)))
+    return list(preflight.inventory_faults(given, preflight.read_nodes(given, dict.fromkeys(hosts, settings))))
 
 
 @pytest.mark.parametrize("servers", ["a", "abc", "abcde"])
@@ -97,26 +98,26 @@ def builders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_builder_that_is_not_there_is_told(builder: str, faults: list[str]) -> None:
-    assert preflight.image_faults(builder) == faults
+    assert list(preflight.builder_faults(builder)) == faults
 
 
 def test_the_config_of_a_node_is_merged_as_k3s_merges_its_files() -> None:
-    node = preflight.node(
+    node = preflight.read_node(
         "server",
         {
             "k3s_config": {"disable": "servicelb", "node-label": ["a=1"], "debug": True},
             "k3s_server_config": {"disable+": ["traefik"], "debug": False},
             "k3s_agent_config": {"debug": "of agents only"},
-            "k3s_node_config": {"node-label+": "b=2,c=3", "node-name": "one"},
+            "k3s_node_config": {"node-label+": ["b=2", "c=3"], "node-name": "one"},
         },
     )
-    assert node["config"] == {
+    assert node.config == {
         "disable": ["servicelb", "traefik"],
         "node-label": ["a=1", "b=2", "c=3"],
         "debug": False,
         "node-name": "one",
     }
-    assert node["origin"] == {
+    assert node.origin == {
         "disable": "k3s_server_config",
         "node-label": "k3s_node_config",
         "debug": "k3s_server_config",
@@ -124,6 +125,22 @@ def test_the_config_of_a_node_is_merged_as_k3s_merges_its_files() -> None:
     }
 
 
+def test_a_flag_with_commas_stays_whole_until_its_values_are_wanted() -> None:
+    limits = "eviction-hard=memory.available<100Mi,nodefs.available<5%"
+    config = k3s_settings.node_config(
+        {"k3s_config": {"kubelet-arg": limits}, "k3s_node_config": {"kubelet-arg+": "max-pods=200"}}, "agent"
+    )
+    assert config == {"kubelet-arg": [limits, "max-pods=200"]}
+    assert k3s_settings.flag_values("servicelb, traefik") == ["servicelb", "traefik"]
+    assert k3s_settings.flag_values(["servicelb", "traefik,metrics-server"]) == [
+        "servicelb",
+        "traefik",
+        "metrics-server",
+    ]
+    assert k3s_settings.flag_values(None) == []
+    assert k3s_settings.flag_values("192.0.2.10,") == ["192.0.2.10", ""]
+
+
 def test_a_host_of_both_groups_is_taken_for_a_server() -> None:
-    known = preflight.nodes(groups("a", "ab", "c"), {"a": {}, "b": {}, "c": {}})
-    assert {name: node["role"] for name, node in known.items()} == {"a": "server", "b": "agent", "c": ""}
+    known = preflight.read_nodes(groups("a", "ab", "c"), {"a": {}, "b": {}, "c": {}})
+    assert {name: node.role for name, node in known.items()} == {"a": "server", "b": "agent", "c": ""}

@@ -20,7 +20,7 @@ LIMITS = {
     "preflight_clock": 30,
 }
 FACTS = {"service_mgr": "systemd", "architecture": "x86_64", "nodename": "node"}
-LOOK: dict[str, Any] = {
+FOUND: dict[str, Any] = {
     "memory": 3923,
     "disk": 20480,
     "disk_path": "/var/lib",
@@ -31,19 +31,18 @@ LOOK: dict[str, Any] = {
     "cgroup_memory": True,
     "cmdline": "",
     "ports": [],
-    "installed": False,
     "version": "",
     "services": [],
 }
 
 
 def asked(
-    look: dict[str, Any] | None = None, facts: dict[str, str] | None = None, **settings: object
+    found: dict[str, Any] | None = None, facts: dict[str, str] | None = None, **settings: object
 ) -> dict[str, Any]:
     """Variables of a host that was asked and is as it should be, except for what is given."""
     return {
         "_preflight_facts": {},
-        "ansible_facts": FACTS | (facts or {}) | {"host_facts": LOOK | (look or {})},
+        "ansible_facts": FACTS | (facts or {}) | {"host_facts": FOUND | (found or {})},
         **settings,
     }
 
@@ -53,15 +52,24 @@ def cluster(hosts: dict[str, dict[str, Any]], agents: str = "x") -> dict[str, pr
     for name, variables in hosts.items():
         if "ansible_facts" in variables and variables["ansible_facts"]["nodename"] == "node":
             variables["ansible_facts"] = variables["ansible_facts"] | {"nodename": f"node-{name}"}
-    return {name: preflight.node("agent" if name in agents else "server", given) for name, given in hosts.items()}
+    return {name: preflight.read_node("agent" if name in agents else "server", given) for name, given in hosts.items()}
 
 
 def faults(hosts: dict[str, dict[str, Any]], agents: str = "x") -> list[str]:
     """Faults of these hosts."""
-    return preflight.told(preflight_hosts.host_faults(cluster(hosts, agents), LIMITS))
+    return preflight.messages([*preflight_hosts.host_faults(cluster(hosts, agents), LIMITS)])
 
 
-K3S = {"version": "v1.35.6+k3s1", "installed": True, "services": ["k3s"]}
+def old_python(stdout: str, stderr: str = "") -> dict[str, Any]:
+    """Variables of a host whose Python Ansible cannot use, and which answers so when it is asked for its version."""
+    answer = {"module_stderr": "SyntaxError: invalid syntax\n", "msg": "Module result deserialization failed"}
+    return {
+        "_preflight_facts": {"failed": True, "failed_modules": {"greeter.fleet.host_facts": answer}},
+        "_preflight_python": {"stdout": stdout, "stderr": stderr},
+    }
+
+
+K3S = {"version": "v1.35.6+k3s1", "services": ["k3s"]}
 OWN_PORTS = [{"port": port, "process": "k3s-server", "k3s": True} for port in (6443, 10250)]
 
 
@@ -183,9 +191,24 @@ def test_a_good_host_has_no_fault(host: dict[str, Any]) -> None:
             },
             "cannot be used; sudo: a password is required",
         ),
+        (
+            old_python("Python 3.7.16\r\n"),
+            "its Python is 3.7, and Ansible here needs 3.9 or newer there;"
+            " install a newer one, or name it in ansible_python_interpreter",
+        ),
+        # Python 2 tells its version there.
+        (
+            old_python("", "Python 2.7.18\n"),
+            "its Python is 2.7, and Ansible here needs 3.9 or newer there;"
+            " install a newer one, or name it in ansible_python_interpreter",
+        ),
+        # Something else is wrong.
+        (old_python("Python 3.10.2\n"), "cannot be used; SyntaxError: invalid syntax"),
+        (old_python("sh: 1: python3: not found\n"), "cannot be used; SyntaxError: invalid syntax"),
     ],
 )
-def test_a_host_that_cannot_run_k3s_is_told(host: dict[str, Any], fault: str) -> None:
+def test_a_host_that_cannot_run_k3s_is_told(host: dict[str, Any], fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight_hosts, "PYTHON", (3, 9))
     assert faults({"a": host}) == [f"host a: {fault}"]
 
 
@@ -224,13 +247,13 @@ def test_the_ports_of_etcd_are_for_several_servers_without_a_datastore_of_their_
 
 def test_two_nodes_of_one_name_are_told() -> None:
     same = {"nodename": "Debian"}
-    told = (
+    message = (
         "hosts a, x: all would be the node debian; give each a host name of its own,"
         " or node-name in its k3s_node_config"
     )
-    assert faults({"a": asked(facts=same), "x": asked(facts=same)}) == [told]
+    assert faults({"a": asked(facts=same), "x": asked(facts=same)}) == [message]
     # The name that was written of a host that this run has not asked.
-    assert faults({"a": asked(facts=same), "x": {"k3s_node_config": {"node-name": "debian"}}}) == [told]
+    assert faults({"a": asked(facts=same), "x": {"k3s_node_config": {"node-name": "debian"}}}) == [message]
     assert faults({"a": asked(facts=same), "x": asked(facts=same, k3s_node_config={"node-name": "x"})}) == []
     assert faults({"a": asked(facts=same), "x": asked(facts=same, k3s_node_config={"with-node-id": True})}) == []
 
@@ -267,15 +290,11 @@ def test_every_architecture_needs_its_artifacts(tmp_path: Path) -> None:
 
 def version_faults(hosts: dict[str, tuple[str, str]]) -> list[str]:
     """Faults of hosts' wanted and installed releases."""
-    return preflight_versions.version_faults(
-        cluster(
-            {
-                name: asked({"version": found and f"v{found}", "installed": bool(found)}, k3s_version=f"v{wanted}")
-                for name, (wanted, found) in hosts.items()
-            },
-            agents="xyz",
-        )
-    )
+    variables = {
+        name: asked({"version": found and f"v{found}"}, k3s_version=f"v{wanted}")
+        for name, (wanted, found) in hosts.items()
+    }
+    return preflight.messages([*preflight_versions.version_faults(cluster(variables, agents="xyz"))])
 
 
 POLICY = "(kubernetes.io/releases/version-skew-policy)"
@@ -288,6 +307,7 @@ POLICY = "(kubernetes.io/releases/version-skew-policy)"
         {"a": ("1.35.6+k3s1", "1.35.6+k3s1"), "x": ("1.35.6+k3s2", "1.35.6+k3s1")},
         {"a": ("1.35.6+k3s1", "1.34.9+k3s3"), "x": ("1.35.6+k3s1", "1.32.0+k3s1")},
         {"a": ("1.36.0+k3s1", "1.36.0-rc2+k3s1")},
+        {"a": ("1.36.0-rc10+k3s1", "1.36.0-rc9+k3s1")},
         {"a": ("1.35.10+k3s1", "1.35.9+k3s2")},
         {"a": ("1.35.6+k3s1", "1.35.6+testbed7")},
         {"x": ("1.35.6+k3s1", "")},
@@ -331,6 +351,11 @@ def test_versions_that_go_together_have_no_fault(hosts: dict[str, tuple[str, str
             " write v1.36.0+k3s1 or a newer one (K3s goes back only by restoring a backup)",
         ),
         (
+            {"a": ("1.36.0-rc9+k3s1", "1.36.0-rc10+k3s1")},
+            "host a: k3s_version: v1.36.0-rc9+k3s1 is older than v1.36.0-rc10+k3s1, which is installed;"
+            " write v1.36.0-rc10+k3s1 or a newer one (K3s goes back only by restoring a backup)",
+        ),
+        (
             {"a": ("1.35.6+k3s1", "1.32.4+k3s1")},
             "host a: k3s_version: v1.35.6+k3s1 skips a minor version, v1.32.4+k3s1 is installed;"
             f" write a release of v1.33 first {POLICY}",
@@ -343,9 +368,9 @@ def test_versions_that_do_not_go_together_are_told(hosts: dict[str, tuple[str, s
 
 def test_the_module_sees_this_machine() -> None:
     begin = time.monotonic()
-    found = host_facts.look(time.time() - 100, "/var/lib/rancher", [80])
+    found = host_facts.host_facts(time.time() - 100)
     assert time.monotonic() - begin < 5
-    assert set(found) == set(LOOK)
+    assert set(found) == set(FOUND)
     assert found["memory"] > 100
     assert found["disk"] >= 0
     assert Path(found["disk_path"]) in (Path("/var/lib/rancher"), Path("/var/lib"))
@@ -357,13 +382,13 @@ def test_the_module_sees_who_listens() -> None:
         with socket.socket(family) as server:
             server.bind((host, 0))
             port = server.getsockname()[1]
-            assert host_facts.taken([port]) == []
+            assert host_facts.taken_ports([port]) == []
             server.listen()
-            (found,) = host_facts.taken([port])
+            (found,) = host_facts.taken_ports([port])
             assert found == {"port": port, "process": Path("/proc/self/comm").read_text().strip(), "k3s": False}
             # The other end of a connection listens to nobody.
             with socket.create_connection((host, port)) as client:
-                assert host_facts.taken([client.getsockname()[1]]) == []
+                assert host_facts.taken_ports([client.getsockname()[1]]) == []
 
 
 def proc(folder: Path, comm: str = "other", exe: str = "/usr/bin/other", cgroup: str = "0::/user.slice\n") -> Path:
@@ -389,9 +414,9 @@ def test_the_module_knows_what_is_a_part_of_k3s(tmp_path: Path) -> None:
 def test_the_module_asks_an_installed_k3s_for_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     binary = tmp_path / "k3s"
     monkeypatch.setattr(host_facts, "BINARY", binary)
-    assert host_facts.version() == ""
+    assert host_facts.k3s_version() == ""
     binary.write_text("#!/bin/sh\necho 'k3s version v1.35.6+k3s1 (abc)'; echo 'go version go1.25'\n")
     binary.chmod(0o755)
-    assert host_facts.version() == "v1.35.6+k3s1"
+    assert host_facts.k3s_version() == "v1.35.6+k3s1"
     binary.write_text("of another architecture")
-    assert host_facts.version() == ""
+    assert host_facts.k3s_version() == ""

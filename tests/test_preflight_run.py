@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -12,22 +13,31 @@ import pytest
 
 from .conftest import Run
 
-# Two names of this machine, as servers, and one that cannot be reached, as agent.
+# Two names of this machine, as servers; as agents one that cannot be reached, and one whose Python is too old.
 INVENTORY = """
 k3s_cluster:
   vars:
     ansible_become: false
-    k3s_version: v1.35.6+k3s1
     k3s_token: my-super-secret-token-zq9
   children:
     k3s_servers:
       vars: {ansible_connection: local, ansible_python_interpreter: "{{ ansible_playbook_python }}"}
       hosts:
-        one: {k3s_node_config: {kubelet_arg: [max-pods=200]}}
-        two: {k3s_environment: {HTTPS_PROXY: "{{ vault_proxy }}"}}
+        one: {k3s_version: v1.35.6+k3s1, k3s_node_config: {kubelet_arg: [max-pods=200]}}
+        two: {k3s_version: v1.35.6+k3s1, k3s_environment: {HTTPS_PROXY: "{{ vault_proxy }}"}}
     k3s_agents:
       hosts:
         three: {ansible_host: 127.0.0.1, ansible_port: 1, k3s_version: v1.36.0+k3s1}
+        four:
+          ansible_connection: local
+          ansible_python_interpreter: "{{ inventory_dir }}/python3.6"
+          k3s_version: v1.35.6+k3s1
+"""
+OLD_PYTHON = """#!/bin/sh
+if [ "$1" = --version ]; then echo Python 3.6.15; exit; fi
+echo '    from __future__ import annotations' >&2
+echo 'SyntaxError: future feature annotations is not defined' >&2
+exit 1
 """
 # What the command line gives wins over the project's own group_vars.
 GIVEN = """
@@ -35,6 +45,8 @@ k3s_registration_address: https://k3s.example.com:6443
 customers: {a: {greeting: 42}}
 """
 
+# Of core 2.19, and from 2.20 on: the oldest Python on hosts.
+PYTHON = "3.8" if version("ansible-core").startswith("2.19.") else "3.9"
 FAULTS = [
     "inventory: the group k3s_servers has 2 hosts; embedded etcd wants an odd number: use 1 or 3,"
     " or set k3s_datastore_endpoint to a datastore outside the cluster",
@@ -48,6 +60,8 @@ FAULTS = [
     "host three: k3s_version: v1.36.0+k3s1 is newer than v1.35.6+k3s1 of the server one;"
     " write that for the agent, or a newer one for the servers (kubernetes.io/releases/version-skew-policy)",
     "hosts one, two: are one and the same machine; name it once in the inventory",
+    f"host four: its Python is 3.6, and Ansible here needs {PYTHON} or newer there;"
+    " install a newer one, or name it in ansible_python_interpreter",
     "customers.a.greeting: is a number, not a text; put it in quotes",
 ]
 
@@ -78,6 +92,8 @@ def refused(ansible: Run, tmp_path_factory: pytest.TempPathFactory) -> Completed
     folder = tmp_path_factory.mktemp("faults")
     (folder / "hosts.yml").write_text(INVENTORY)
     (folder / "given.yml").write_text(GIVEN)
+    (folder / "python3.6").write_text(OLD_PYTHON)
+    (folder / "python3.6").chmod(0o755)
     with socket.socket() as kubelet:
         # Where somebody else has it already, it is taken too.
         with suppress(OSError):
@@ -117,7 +133,7 @@ def test_a_limited_run_asks_only_its_hosts(ansible: Run, tmp_path: Path) -> None
     assert "one and the same machine" not in output
 
 
-def test_the_facts_of_all_roles_come_with_the_look(ansible: Run, tmp_path: Path) -> None:
+def test_the_facts_of_all_roles_come_with_host_facts(ansible: Run, tmp_path: Path) -> None:
     path = tmp_path / "facts.yml"
     path.write_text(FACTS)
     done = ansible("ansible-playbook", str(path), "-i", "localhost,")

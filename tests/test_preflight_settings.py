@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import cluster as preflight_cluster
-from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import joining as preflight_joining
 from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import network as preflight_network
 from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import nodes as preflight
 from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import versions as preflight_versions
@@ -21,15 +20,19 @@ RANDOM = "3f6d0c9be27d41d8a58be5d0a3c1f7e2"
 HASH = "b5b3a1c7d9e0f2a4b6c8d0e2f4a6b8c0d2e4f6a8b0c2d4e6f8a0b2c4d6e8f0a1"
 
 
+CHECKED = list(preflight_cluster.SCHEMA.document["properties"])
+
+
 def cluster(settings: dict[str, dict[str, Any]], agents: str = "x") -> dict[str, preflight.Node]:
     """Nodes with these settings (host → variables); those whose letter is among ``agents`` are agents."""
-    return {name: preflight.node("agent" if name in agents else "server", given) for name, given in settings.items()}
+    return {
+        name: preflight.read_node("agent" if name in agents else "server", given) for name, given in settings.items()
+    }
 
 
 def cluster_faults(nodes: dict[str, preflight.Node]) -> list[str]:
-    """Faults of all settings, put together as vars/main.yml of the role does."""
-    pairs = [*preflight_cluster.cluster_faults(nodes), *preflight_joining.joining_faults(nodes)]
-    return preflight.told(pairs, nodes)
+    """Faults of all settings."""
+    return preflight.messages([*preflight_cluster.setting_faults(nodes)], nodes)
 
 
 def faults(**settings: object) -> list[str]:
@@ -87,8 +90,7 @@ GOOD: dict[str, list[Any]] = {
 
 
 def test_every_setting_has_good_values_here() -> None:
-    checked = {*preflight_cluster.CHECKS, *preflight_joining.CHECKS}
-    assert set(GOOD) | {"k3s_datastore_certfile", "k3s_datastore_keyfile"} == checked
+    assert set(GOOD) | {"k3s_datastore_certfile", "k3s_datastore_keyfile"} == set(CHECKED)
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in GOOD.items() for value in values])
@@ -105,11 +107,11 @@ SCHEMES = "begin it with one of postgres://, postgresql://, mysql://, http://, h
 PINS = "write {v1.35.6+k3s1: {amd64: <sha256 of k3s>}}, for amd64, arm64, arm"
 WRONG: list[tuple[str, Any, str]] = [
     ("k3s_version", "1.35", "k3s_version: '1.35' is no release; write one such as v1.35.6+k3s1"),
-    ("k3s_version", 1.35, "k3s_version: 1.35 is no release; write one such as v1.35.6+k3s1"),
+    ("k3s_version", 1.35, "k3s_version: is a number, not a text; put it in quotes"),
     (
         "k3s_release_url",
         "github.com/k3s-io",
-        "k3s_release_url: will not do; write one such as https://github.com/k3s-io/k3s/releases/download",
+        "k3s_release_url: is no URL; write one such as https://github.com/k3s-io/k3s/releases/download",
     ),
     ("k3s_checksums", [HASH], f"k3s_checksums: is a list; {PINS}"),
     ("k3s_checksums", {"v1.35.6+k3s1": HASH}, f"k3s_checksums.v1.35.6+k3s1: is a text; {PINS}"),
@@ -121,7 +123,7 @@ WRONG: list[tuple[str, Any, str]] = [
     (
         "k3s_checksums",
         {"v1.35.6+k3s1": {"x86_64": HASH}},
-        "k3s_checksums.v1.35.6+k3s1.x86_64: is no architecture; use amd64, arm64, arm",
+        "k3s_checksums.v1.35.6+k3s1.x86_64: is no setting; use amd64, arm64, arm",
     ),
     (
         "k3s_checksums",
@@ -129,7 +131,7 @@ WRONG: list[tuple[str, Any, str]] = [
         "k3s_checksums.v1.35.6+k3s1.amd64: is no sha256;"
         " write its 64 hexadecimal digits in small letters and in quotes",
     ),
-    ("k3s_download_on", "laptop", "k3s_download_on: 'laptop' is unknown; write node or controller"),
+    ("k3s_download_on", "laptop", "k3s_download_on: is not known; write node or controller"),
     (
         "k3s_artifact_dir",
         "/nowhere",
@@ -150,7 +152,11 @@ WRONG: list[tuple[str, Any, str]] = [
         {"node_label": "a=b"},
         "k3s_config.node_label: is no flag of K3s; write it in small letters, with '-' between words and none in front",
     ),
-    ("k3s_config", {"disable": None}, "k3s_config.disable: is empty; write a value, or leave it out"),
+    (
+        "k3s_config",
+        {"disable": None},
+        "k3s_config.disable: is empty; write a text, or a list of texts such as [max-pods=200]",
+    ),
     (
         "k3s_config",
         {"kubelet-arg": {"max-pods": 200}},
@@ -159,8 +165,7 @@ WRONG: list[tuple[str, Any, str]] = [
     (
         "k3s_config",
         {"kubelet-arg": [{"max-pods": 200}]},
-        "k3s_config.kubelet-arg: is a list of which one is a mapping;"
-        " write a text, or a list of texts such as [max-pods=200]",
+        "k3s_config.kubelet-arg[0]: is a mapping; write a text, such as max-pods=200",
     ),
     (
         "k3s_server_config",
@@ -223,7 +228,7 @@ WRONG: list[tuple[str, Any, str]] = [
     (
         "k3s_registries",
         {"mirror": {}},
-        "k3s_registries.mirror: is no part of registries.yaml; use mirrors, configs",
+        "k3s_registries.mirror: is no setting; use mirrors, configs",
     ),
     (
         "k3s_registries",
@@ -233,8 +238,12 @@ WRONG: list[tuple[str, Any, str]] = [
     (
         "k3s_registries",
         {"mirrors": {"docker.io": {"endpoint": "https://mirror.example.com"}}},
-        "k3s_registries.mirrors.docker.io.endpoint: is no list of URLs;"
-        " write one such as [https://mirror.example.com:5000]",
+        "k3s_registries.mirrors.docker.io.endpoint: is a text; write a list such as [https://mirror.example.com:5000]",
+    ),
+    (
+        "k3s_registries",
+        {"mirrors": {"docker.io": {"endpoint": ["https://mirror.example.com", "mirror.example.com"]}}},
+        "k3s_registries.mirrors.docker.io.endpoint[1]: is no URL; write one such as https://mirror.example.com:5000",
     ),
     (
         "k3s_registries",
@@ -271,9 +280,9 @@ WRONG: list[tuple[str, Any, str]] = [
     (
         "k3s_manifests",
         ["/nowhere.yaml"],
-        "k3s_manifests: /nowhere.yaml is no file on the controller; name one, or leave it out",
+        "k3s_manifests[0]: /nowhere.yaml is no file on the controller; name one, or leave it out",
     ),
-    ("k3s_manifests", ["README.md"], "k3s_manifests: README.md is a relative path; write it from / on"),
+    ("k3s_manifests", ["README.md"], "k3s_manifests[0]: README.md is a relative path; write it from / on"),
     (
         "k3s_artifact_dir",
         "roles",
@@ -340,11 +349,15 @@ WRONG: list[tuple[str, Any, str]] = [
     (
         "k3s_kube_vip_image",
         "",
-        "k3s_kube_vip_image: will not do; write one such as ghcr.io/kube-vip/kube-vip:v1.0.0",
+        "k3s_kube_vip_image: is no image; write one such as ghcr.io/kube-vip/kube-vip:v1.0.0",
     ),
-    ("k3s_cluster_name", "a/b", "k3s_cluster_name: will not do; write one such as greeter-fleet"),
-    ("k3s_kubeconfig", "", "k3s_kubeconfig: will not do; write one such as ~/fleet.yaml"),
-    ("k3s_api_url", "192.0.2.10:6443", "k3s_api_url: will not do; write one such as https://192.0.2.10:6443"),
+    ("k3s_cluster_name", "a/b", "k3s_cluster_name: is empty, or holds a space or '/'; write one such as greeter-fleet"),
+    ("k3s_kubeconfig", "", "k3s_kubeconfig: is no path; write one such as ~/fleet.yaml"),
+    (
+        "k3s_api_url",
+        "192.0.2.10:6443",
+        "k3s_api_url: is no URL of an API server; write one such as https://192.0.2.10:6443",
+    ),
     ("k3s_ready_timeout", 0, "k3s_ready_timeout: is not a number of seconds; write 1 or more"),
     ("k3s_ready_timeout", "0", "k3s_ready_timeout: is not a number of seconds; write 1 or more"),
     ("k3s_drain_timeout", -1, "k3s_drain_timeout: is not a number of seconds; write 0 or more"),
@@ -405,10 +418,10 @@ SECRET = "hunter2-Xo7q9Kp2Lm4w"
     ],
 )
 def test_no_fault_holds_a_secret(settings: dict[str, Any]) -> None:
-    told = faults(**settings)
-    assert told
-    assert "hunter2" not in "".join(told)
-    assert SECRET[8:] not in "".join(told)
+    lines = faults(**settings)
+    assert lines
+    assert "hunter2" not in "".join(lines)
+    assert SECRET[8:] not in "".join(lines)
 
 
 def test_what_cannot_be_worked_out_is_told_by_its_name() -> None:
@@ -491,7 +504,7 @@ def test_cluster_init_is_for_one_server_without_a_datastore() -> None:
 def network_faults(server: dict[str, Any], **hosts: dict[str, Any]) -> list[str]:
     """Faults of the networks of a cluster whose hosts have these configs."""
     configs = {"a": {"k3s_server_config": server}} | {name: {"k3s_node_config": host} for name, host in hosts.items()}
-    return preflight.told(preflight_network.network_faults(cluster(configs)))
+    return preflight.messages([*preflight_network.network_faults(cluster(configs))])
 
 
 IPV6 = {"cluster-cidr": "2001:db8:42::/56", "service-cidr": "2001:db8:43::/112"}
@@ -595,7 +608,7 @@ def test_a_path_that_no_system_takes_is_no_file(path: str) -> None:
 
 FLAGS = st.sampled_from(["cluster-cidr", "service-cidr", "cluster-dns", "node-ip", "disable+", "cluster-init", "token"])
 SETTINGS = st.dictionaries(
-    st.sampled_from([*preflight_cluster.CHECKS, *preflight_joining.CHECKS]),
+    st.sampled_from(CHECKED),
     st.dictionaries(FLAGS | st.text(), VALUES) | VALUES,
     max_size=6,
 )
@@ -606,9 +619,9 @@ SETTINGS = st.dictionaries(
 def test_nothing_that_yaml_can_say_breaks_preflight_of_the_cluster(one: dict[str, Any], other: dict[str, Any]) -> None:
     nodes = cluster({"a": one, "b": other, "x": other})
     assert are_lines(cluster_faults(nodes))
-    assert are_lines(preflight.told(preflight_network.network_faults(nodes), nodes))
-    assert are_lines(preflight_versions.version_faults(nodes))
-    assert are_lines(preflight.inventory_faults({"k3s_servers": ["a", "b"]}, nodes))
+    assert are_lines(preflight.messages([*preflight_network.network_faults(nodes)], nodes))
+    assert are_lines(preflight.messages([*preflight_versions.version_faults(nodes)]))
+    assert are_lines([*preflight.inventory_faults({"k3s_servers": ["a", "b"]}, nodes)])
 
 
 @settings(FREE, max_examples=50)
@@ -620,5 +633,5 @@ def test_nothing_that_yaml_can_say_breaks_preflight_of_the_hosts(said: dict[str,
 @FREE
 @given(VALUES)
 def test_no_setting_breaks_its_check(value: object) -> None:
-    for name in [*preflight_cluster.CHECKS, *preflight_joining.CHECKS]:
+    for name in CHECKED:
         assert are_lines(faults(**{name: value}))

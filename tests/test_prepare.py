@@ -1,14 +1,20 @@
-"""The look of the role prepare, and its firewall rules. What follows from them is in ``test_prepare_families.py``."""
+"""What the role prepare finds on a host, and its firewall rules. What it does then: ``test_prepare_families.py``."""
 
 from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from ansible_collections.greeter.fleet.plugins.filter import prepare
+from ansible_collections.greeter.fleet.plugins.filter.firewall_rules import (
+    cluster_networks,
+    firewall_rules,
+    node_addresses,
+)
+from ansible_collections.greeter.fleet.plugins.module_utils import addresses
 from ansible_collections.greeter.fleet.plugins.modules import k3s_requirements
 
 KERNEL = "6.1.0-18-amd64"
@@ -26,6 +32,18 @@ def kernel(root: Path, files: dict[str, str]) -> k3s_requirements.Kernel:
     return k3s_requirements.Kernel(tree(root, {"proc/sys/kernel/osrelease": f"{KERNEL}\n"} | files))
 
 
+def program(path: Path, script: str) -> None:
+    """Put a program there that stands in for the host's own."""
+    tree(path.parent, {path.name: f"#!/bin/sh\n{script}\n"})
+    path.chmod(0o755)
+
+
+def run(command: list[str]) -> tuple[int, str, str]:
+    """Run a program, as ``AnsibleModule.run_command`` does."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
 # Kernel modules
 
 
@@ -39,24 +57,24 @@ def kernel(root: Path, files: dict[str, str]) -> k3s_requirements.Kernel:
     ids=["loaded", "built in", "below a container"],
 )
 def test_a_module_that_is_there_is_not_loaded(tmp_path: Path, files: dict[str, str]) -> None:
-    seen, absent = k3s_requirements.modules(kernel(tmp_path, files), ["br_netfilter"], set())
-    assert seen == {"load": [], "keep": [], "kept": True}
+    state, absent = k3s_requirements.modules(kernel(tmp_path, files), ["br_netfilter"], set())
+    assert state == {"now": [], "boot": [], "ready": True}
     assert absent == []
 
 
 @pytest.mark.parametrize("suffix", ["ko", "ko.xz", "ko.zst"])
 def test_a_module_that_can_be_loaded_is(tmp_path: Path, suffix: str) -> None:
     index = f"kernel/net/br-netfilter.{suffix}: kernel/net/bridge.{suffix}\n"
-    seen, absent = k3s_requirements.modules(
+    state, absent = k3s_requirements.modules(
         kernel(tmp_path, {f"lib/modules/{KERNEL}/modules.dep": index}), ["br_netfilter"], set()
     )
-    assert seen == {"load": ["br_netfilter"], "keep": ["br_netfilter"], "kept": False}
+    assert state == {"now": ["br_netfilter"], "boot": ["br_netfilter"], "ready": False}
     assert absent == []
 
 
 def test_a_module_that_is_nowhere_is_told_and_not_kept(tmp_path: Path) -> None:
-    seen, absent = k3s_requirements.modules(kernel(tmp_path, {}), ["overlay"], set())
-    assert seen == {"load": [], "keep": [], "kept": True}
+    state, absent = k3s_requirements.modules(kernel(tmp_path, {}), ["overlay"], set())
+    assert state == {"now": [], "boot": [], "ready": True}
     assert absent == ["overlay"]
 
 
@@ -66,8 +84,8 @@ def test_a_file_with_another_list_of_modules_is_not_kept(tmp_path: Path) -> None
         "sys/module/overlay/refcnt": "0",
         "etc/modules-load.d/k3s.conf": "# made by hand\noverlay\nip_vs\n",
     }
-    seen, _ = k3s_requirements.modules(kernel(tmp_path, files), ["overlay"], set())
-    assert seen == {"load": [], "keep": ["overlay"], "kept": False}
+    state, _ = k3s_requirements.modules(kernel(tmp_path, files), ["overlay"], set())
+    assert state == {"now": [], "boot": ["overlay"], "ready": False}
 
 
 # Packages
@@ -88,29 +106,21 @@ def test_the_parser_is_missing_only_where_containerd_would_call_it(
 ) -> None:
     apparmor = {"sys/module/apparmor/parameters/enabled": "Y\n", "sys/kernel/security/apparmor/profiles": ""}
     wanted = {"name": "apparmor", "path": "/sbin/apparmor_parser", "apparmor": True}
-    found = k3s_requirements.packages(tmp_path, kernel(tmp_path, apparmor | files), [wanted])
-    assert found == ([wanted] if missing else [])
+    assert k3s_requirements.is_missing(wanted, kernel(tmp_path, apparmor | files)) is missing
 
 
 @pytest.mark.parametrize(
-    ("pattern", "index", "missing"),
-    [
-        ("-amd64$", "kernel/fs/overlay.ko:\n", True),
-        ("-amd64$", "kernel/drivers/net/vxlan.ko:\n", False),
-        ("-raspi$", "kernel/fs/overlay.ko:\n", False),
-    ],
+    ("index", "missing"), [("kernel/fs/overlay.ko:\n", True), ("kernel/drivers/net/vxlan.ko:\n", False)]
 )
 def test_a_package_with_a_module_is_missing_where_the_kernel_lacks_it(
-    tmp_path: Path, pattern: str, index: str, missing: bool
+    tmp_path: Path, index: str, missing: bool
 ) -> None:
-    wanted = {"name": "modules-extra", "module": "vxlan", "kernel": pattern}
     running = kernel(tmp_path, {f"lib/modules/{KERNEL}/modules.dep": index})
-    assert bool(k3s_requirements.packages(tmp_path, running, [wanted])) is missing
+    assert k3s_requirements.is_missing({"name": "modules-extra", "module": "vxlan"}, running) is missing
 
 
 def test_a_container_is_given_no_package_for_the_kernel_below_it(tmp_path: Path) -> None:
-    wanted = {"name": "modules-extra", "module": "vxlan"}
-    assert k3s_requirements.packages(tmp_path, kernel(tmp_path, {}), [wanted]) == []
+    assert not k3s_requirements.is_missing({"name": "modules-extra", "module": "vxlan"}, kernel(tmp_path, {}))
 
 
 # Kernel settings
@@ -121,50 +131,50 @@ FILE = "etc/sysctl.d/90-k3s.conf"
 
 
 def test_a_wrong_value_is_set_and_kept(tmp_path: Path) -> None:
-    seen, faults, notes = k3s_requirements.sysctls(tree(tmp_path, {FORWARD: "0\n"}), {"net.ipv4.ip_forward": 1}, {})
-    assert seen == {"set": {"net.ipv4.ip_forward": "1"}, "keep": {"net.ipv4.ip_forward": "1"}, "kept": False}
-    assert faults == notes == []
+    state, errors, notes = k3s_requirements.sysctls(tree(tmp_path, {FORWARD: "0\n"}), {"net.ipv4.ip_forward": 1}, {})
+    assert state == {"now": {"net.ipv4.ip_forward": "1"}, "boot": {"net.ipv4.ip_forward": "1"}, "ready": False}
+    assert errors == notes == []
 
 
 def test_a_right_value_is_kept_over_a_reboot_too(tmp_path: Path) -> None:
-    seen, _, _ = k3s_requirements.sysctls(tree(tmp_path, {FORWARD: "1\n"}), {"net.ipv4.ip_forward": 1}, {})
-    assert seen == {"set": {}, "keep": {"net.ipv4.ip_forward": "1"}, "kept": False}
+    state, _, _ = k3s_requirements.sysctls(tree(tmp_path, {FORWARD: "1\n"}), {"net.ipv4.ip_forward": 1}, {})
+    assert state == {"now": {}, "boot": {"net.ipv4.ip_forward": "1"}, "ready": False}
     tree(tmp_path, {FILE: "# comment = 1\nnet.ipv4.ip_forward = 1\n"})
-    seen, _, _ = k3s_requirements.sysctls(tmp_path, {"net.ipv4.ip_forward": 1}, {})
-    assert seen["kept"]
+    state, _, _ = k3s_requirements.sysctls(tmp_path, {"net.ipv4.ip_forward": 1}, {})
+    assert state["ready"]
 
 
 def test_a_setting_no_longer_wanted_leaves_the_file(tmp_path: Path) -> None:
     files = {FORWARD: "1\n", FILE: "net.ipv4.ip_forward=1\nkernel.panic=10\n"}
-    seen, _, _ = k3s_requirements.sysctls(tree(tmp_path, files), {"net.ipv4.ip_forward": 1}, {})
-    assert not seen["kept"]
-    assert seen["keep"] == {"net.ipv4.ip_forward": "1"}
+    state, _, _ = k3s_requirements.sysctls(tree(tmp_path, files), {"net.ipv4.ip_forward": 1}, {})
+    assert not state["ready"]
+    assert state["boot"] == {"net.ipv4.ip_forward": "1"}
 
 
 def test_a_host_that_has_more_keeps_it(tmp_path: Path) -> None:
     wanted = {"fs.inotify.max_user_watches": 524288}
-    seen, _, _ = k3s_requirements.sysctls(tree(tmp_path, {WATCHES: "1048576\n"}), {}, wanted)
-    assert seen == {"set": {}, "keep": {}, "kept": True}
-    seen, _, _ = k3s_requirements.sysctls(tree(tmp_path, {WATCHES: "65536\n"}), {}, wanted)
-    assert seen["set"] == seen["keep"] == {"fs.inotify.max_user_watches": "524288"}
+    state, _, _ = k3s_requirements.sysctls(tree(tmp_path, {WATCHES: "1048576\n"}), {}, wanted)
+    assert state == {"now": {}, "boot": {}, "ready": True}
+    state, _, _ = k3s_requirements.sysctls(tree(tmp_path, {WATCHES: "65536\n"}), {}, wanted)
+    assert state["now"] == state["boot"] == {"fs.inotify.max_user_watches": "524288"}
 
 
 def test_what_the_file_has_raised_stays_in_it(tmp_path: Path) -> None:
     files = {WATCHES: "524288\n", FILE: "fs.inotify.max_user_watches=524288\n"}
-    seen, _, _ = k3s_requirements.sysctls(tree(tmp_path, files), {}, {"fs.inotify.max_user_watches": 524288})
-    assert seen == {"set": {}, "keep": {"fs.inotify.max_user_watches": "524288"}, "kept": True}
+    state, _, _ = k3s_requirements.sysctls(tree(tmp_path, files), {}, {"fs.inotify.max_user_watches": 524288})
+    assert state == {"now": {}, "boot": {"fs.inotify.max_user_watches": "524288"}, "ready": True}
 
 
-def test_a_value_that_cannot_be_set_is_a_fault_only_if_k3s_needs_it(
+def test_a_value_that_cannot_be_set_is_an_error_only_if_k3s_needs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree(tmp_path, {FORWARD: "0\n", WATCHES: "65536\n"})
     monkeypatch.setattr(os, "access", lambda *_: False)
-    seen, faults, notes = k3s_requirements.sysctls(
+    state, errors, notes = k3s_requirements.sysctls(
         tmp_path, {"net.ipv4.ip_forward": 1, "vm.panic_on_oom": 0}, {"fs.inotify.max_user_watches": 524288}
     )
-    assert seen == {"set": {}, "keep": {}, "kept": True}
-    assert faults == [
+    assert state == {"now": {}, "boot": {}, "ready": True}
+    assert errors == [
         "the kernel setting net.ipv4.ip_forward is 0, must be 1, and cannot be set from inside this host: "
         "set it on the machine below",
         "the kernel setting vm.panic_on_oom is not there, must be 0, and cannot be set from inside this host: "
@@ -176,11 +186,11 @@ def test_a_value_that_cannot_be_set_is_a_fault_only_if_k3s_needs_it(
     ]
 
 
-def test_a_right_value_that_cannot_be_set_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_right_value_that_cannot_be_set_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree(tmp_path, {FORWARD: "1\n"})
     monkeypatch.setattr(os, "access", lambda *_: False)
-    _, faults, notes = k3s_requirements.sysctls(tmp_path, {"net.ipv4.ip_forward": 1}, {})
-    assert faults == notes == []
+    _, errors, notes = k3s_requirements.sysctls(tmp_path, {"net.ipv4.ip_forward": 1}, {})
+    assert errors == notes == []
 
 
 def test_a_default_route_that_a_router_has_told_is_held_where_ipv6_is_forwarded(tmp_path: Path) -> None:
@@ -197,9 +207,10 @@ def test_a_default_route_that_a_router_has_told_is_held_where_ipv6_is_forwarded(
         },
     )
     wanted: dict[str, Any] = {"modules": [], "packages": [], "sysctls": {}, "sysctls_at_least": {}}
-    seen = k3s_requirements.look(tmp_path, wanted | {"ipv6_forwarding": True})
-    assert seen["sysctls"]["set"] == {"net/ipv6/conf/eth0.7/accept_ra": "2"}
-    assert k3s_requirements.look(tmp_path, wanted | {"ipv6_forwarding": False})["sysctls"]["set"] == {}
+    state = k3s_requirements.requirements(tmp_path, wanted | {"ipv6_forwarding": True}, run)
+    assert state["sysctls"]["now"] == {"net/ipv6/conf/eth0.7/accept_ra": "2"}
+    state = k3s_requirements.requirements(tmp_path, wanted | {"ipv6_forwarding": False}, run)
+    assert state["sysctls"]["now"] == {}
 
 
 # Control groups
@@ -238,9 +249,9 @@ def test_what_a_raspberry_pis_command_line_lacks(
     tmp_path: Path, files: dict[str, str], path: str, parameters: list[str]
 ) -> None:
     pi = {"proc/device-tree/model": "Raspberry Pi 5\0", "sys/fs/cgroup/cgroup.controllers": "cpuset cpu\n"}
-    seen = k3s_requirements.cgroups(tree(tmp_path, pi | files))
-    assert seen["command_line"] == str(tmp_path / path)
-    assert seen["parameters"] == parameters
+    state = k3s_requirements.cgroups(tree(tmp_path, pi | files))
+    assert state["command_line"] == str(tmp_path / path)
+    assert state["parameters"] == parameters
 
 
 def test_the_command_line_of_a_pi_with_all_control_groups_is_left_alone(tmp_path: Path) -> None:
@@ -282,40 +293,47 @@ def test_a_container_on_a_machine_with_selinux_has_none_itself(tmp_path: Path, m
 
 # Firewalls
 
-ACTIVE_UFW = {"usr/sbin/ufw": "", "etc/ufw/ufw.conf": "# on at boot\nENABLED=yes\n"}
-RUNNING = "sys/fs/cgroup/system.slice/firewalld.service/cgroup.procs"
+ACTIVE_UFW = {"etc/ufw/ufw.conf": "# on at boot\nENABLED=yes\n"}
+# As they answer without rules. The second fails where the daemon does not run.
+UFW = "usr/sbin/ufw", "echo 'Added user rules (see ...):'; echo '(None)'"
+FIREWALLD = "usr/bin/firewall-cmd", "echo public; echo '  ports: '"
+NO_FIREWALLD = "usr/bin/firewall-cmd", "echo 'FirewallD is not running'; exit 252"
 
 
 @pytest.mark.parametrize(
-    ("files", "name"),
+    ("files", "programs", "name"),
     [
-        ({}, ""),
-        (ACTIVE_UFW, "ufw"),
-        ({"usr/sbin/ufw": "", "etc/ufw/ufw.conf": "ENABLED=no\n"}, ""),
-        ({"etc/ufw/ufw.conf": "ENABLED=yes\n"}, ""),
-        ({"usr/sbin/firewalld": "", RUNNING: ""}, "firewalld"),
-        ({"usr/sbin/firewalld": "", "run/openrc/started/firewalld": ""}, "firewalld"),
-        ({"usr/sbin/firewalld": ""}, ""),
-        ({RUNNING: ""}, ""),
+        ({}, [], ""),
+        (ACTIVE_UFW, [UFW], "ufw"),
+        ({"etc/ufw/ufw.conf": "ENABLED=no\n"}, [UFW], ""),
+        (ACTIVE_UFW, [], ""),
+        ({}, [FIREWALLD], "firewalld"),
+        ({}, [NO_FIREWALLD], ""),
+        (ACTIVE_UFW, [NO_FIREWALLD, UFW], "ufw"),
     ],
-    ids=["none", "ufw", "ufw off", "ufw removed", "firewalld", "OpenRC", "firewalld off", "that of the machine below"],
+    ids=["none", "ufw", "ufw off", "ufw removed", "firewalld", "firewalld off", "ufw beside firewalld that is off"],
 )
-def test_a_firewall_counts_only_if_it_is_active(tmp_path: Path, files: dict[str, str], name: str) -> None:
-    assert k3s_requirements.firewall(tree(tmp_path, files))["name"] == name
+def test_a_firewall_counts_only_if_it_is_active(
+    tmp_path: Path, files: dict[str, str], programs: list[tuple[str, str]], name: str
+) -> None:
+    tree(tmp_path, files)
+    for path, script in programs:
+        program(tmp_path / path, script)
+    assert k3s_requirements.firewall(tmp_path, run)["name"] == name
 
 
 def test_the_rules_of_ufw(tmp_path: Path) -> None:
-    files = {
-        "etc/ufw/user.rules": "### tuple ### allow tcp 6443 0.0.0.0/0 any 0.0.0.0/0 in\n"
-        "### tuple ### allow tcp 2379:2380 0.0.0.0/0 any 192.0.2.2 in comment=6b3373\n"
-        "### tuple ### allow any any 0.0.0.0/0 any 10.42.0.0/16 in\n"
-        "### tuple ### deny tcp 80 0.0.0.0/0 any 0.0.0.0/0 in\n"
-        "### tuple ### allow tcp 443 0.0.0.0/0 any 0.0.0.0/0 out\n"
-        "### tuple ### allow tcp 10250 192.0.2.1 any 0.0.0.0/0 in\n",
-        "etc/ufw/user6.rules": "### tuple ### allow any any ::/0 any fd00:42::/56 in\n",
-    }
-    seen = k3s_requirements.firewall(tree(tmp_path, ACTIVE_UFW | files))
-    assert seen["rules"] == [" 6443/tcp", "10.42.0.0/16 ", "192.0.2.2 2379-2380/tcp", "fd00:42::/56 "]
+    shown = tmp_path / "shown"
+    shown.write_text(
+        "Added user rules (see 'ufw status' for running firewall):\n"
+        "ufw allow 6443/tcp\n"
+        "ufw allow from 192.0.2.2 to any port 2379:2380 proto tcp comment 'k3s'\n"
+    )
+    program(tree(tmp_path, ACTIVE_UFW) / "usr/sbin/ufw", f"[ \"$*\" = 'show added' ] && cat {shown}")
+    assert k3s_requirements.firewall(tmp_path, run)["rules"][1:] == [
+        "ufw allow 6443/tcp",
+        "ufw allow from 192.0.2.2 to any port 2379:2380 proto tcp",
+    ]
 
 
 # Addresses
@@ -326,7 +344,7 @@ def test_a_host_without_a_network_has_no_address(monkeypatch: pytest.MonkeyPatch
         raise OSError("Network is unreachable")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    assert k3s_requirements.addresses() == []
+    assert addresses.default_route_addresses() == []
 
 
 # What a cluster's nodes must let in
@@ -345,23 +363,39 @@ def test_a_host_without_a_network_has_no_address(monkeypatch: pytest.MonkeyPatch
         ),
         ({"cluster-cidr": ["2001:db8:42::/56"]}, ["2001:db8:42::/56"], ["fd00:43::/112"], True),
         ({"node-ip": "2001:db8::1"}, ["fd00:42::/56"], ["fd00:43::/112"], True),
+        (
+            {"cluster-cidr": "10.42.0.0/16", "cluster-cidr+": ["fd00:42::/56"]},
+            ["10.42.0.0/16", "fd00:42::/56"],
+            ["10.43.0.0/16", "fd00:43::/112"],
+            True,
+        ),
     ],
 )
 def test_the_networks_of_a_cluster(settings: dict[str, Any], pods: list[str], services: list[str], ipv6: bool) -> None:
-    assert prepare.networks(settings) == {"pods": pods, "services": services, "ipv6": ipv6}
+    assert cluster_networks({"k3s_config": settings}) == {"pods": pods, "services": services, "ipv6": ipv6}
 
 
 GROUPS = {"k3s_servers": ["s1", "s2"], "k3s_agents": ["a1"], "k3s_cluster": ["s1", "s2", "a1"]}
-HOSTVARS = {
-    name: {"_prepare_seen": {"addresses": [f"192.0.2.{number}", f"2001:db8::{number}"]}}
-    for number, name in enumerate(["s1", "s2", "a1"], start=1)
-}
 NETWORKS = ["10.42.0.0/16 ", "10.43.0.0/16 "]
 
 
-def rules(node: str, settings: dict[str, Any], hostvars: dict[str, Any] | None = None) -> list[str]:
-    found = prepare.firewall_rules(node, hostvars or HOSTVARS, GROUPS, settings, ["80/tcp"])
-    return [f"{rule['source']} {rule['port']}/{rule['protocol']}".removesuffix("/") for rule in found]
+def nodes(settings: dict[str, Any], **variables: str) -> dict[str, dict[str, Any]]:
+    """Variables of the nodes of a cluster with these settings."""
+    return {
+        name: {"k3s_config": settings, **variables} | found(f"192.0.2.{number}", f"2001:db8::{number}")
+        for number, name in enumerate(GROUPS["k3s_cluster"], start=1)
+    }
+
+
+def rules(node: str, settings: dict[str, Any], **variables: str) -> list[str]:
+    """Source and port of what a node of such a cluster lets in."""
+    wanted = firewall_rules(node, nodes(settings, **variables), GROUPS, ["80/tcp"])
+    return [f"{rule['source']} {rule['port']}/{rule['protocol']}".removesuffix("/") for rule in wanted]
+
+
+def found(*addresses: str) -> dict[str, Any]:
+    """What the role has registered on a host with these addresses."""
+    return {"_prepare_host": {"addresses": list(addresses)}}
 
 
 def test_a_server_lets_in_the_api_and_etcd() -> None:
@@ -389,7 +423,7 @@ def test_an_agent_lets_in_neither() -> None:
 
 
 def test_an_external_datastore_needs_no_etcd() -> None:
-    assert not any("2379" in rule for rule in rules("s1", {"external": True}))
+    assert not any("2379" in rule for rule in rules("s1", {}, k3s_datastore_endpoint="postgres://db"))
 
 
 @pytest.mark.parametrize(
@@ -402,15 +436,13 @@ def test_an_external_datastore_needs_no_etcd() -> None:
     ],
 )
 def test_the_settings_decide_what_nodes_let_in_from_each_other(settings: dict[str, Any], ports: list[str]) -> None:
-    found = [rule.partition(" ") for rule in rules("a1", settings)]
-    assert [port for source, _, port in found if source == "192.0.2.1"] == ports
+    parts = [rule.partition(" ") for rule in rules("a1", settings)]
+    assert [port for source, _, port in parts if source == "192.0.2.1"] == ports
 
 
 def test_nodes_of_a_dual_stack_cluster_call_by_both_addresses() -> None:
-    found = rules("a1", {"cluster-cidr": "10.42.0.0/16,fd00:42::/56"})
-    assert "192.0.2.1 10250/tcp" in found
-    assert "2001:db8::1 10250/tcp" in found
-    assert "fd00:43::/112 " in found
+    wanted = rules("a1", {"cluster-cidr": "10.42.0.0/16,fd00:42::/56"})
+    assert {"192.0.2.1 10250/tcp", "2001:db8::1 10250/tcp", "fd00:43::/112 "} <= set(wanted)
 
 
 def test_a_network_is_written_as_firewalls_do() -> None:
@@ -420,21 +452,38 @@ def test_a_network_is_written_as_firewalls_do() -> None:
 @pytest.mark.parametrize(
     ("variables", "address"),
     [
-        ({"k3s_node_config": {"node-ip": "10.1.0.2"}, "_prepare_seen": {"addresses": ["192.0.2.2"]}}, ["10.1.0.2"]),
+        ({"k3s_node_config": {"node-ip": "10.1.0.2"}} | found("192.0.2.2"), ["10.1.0.2"]),
+        ({"k3s_node_config": {"node-ip": ""}} | found("192.0.2.2"), ["192.0.2.2"]),
         ({"k3s_node_config": {}, "ansible_host": "192.0.2.2"}, ["192.0.2.2"]),
         ({"ansible_host": "node2.example.com"}, []),
     ],
-    ids=["node-ip wins", "a node that this run leaves out", "a name"],
+    ids=["node-ip wins", "an empty one does not", "a node that this run leaves out", "a name"],
 )
 def test_where_a_node_calls_from(variables: dict[str, Any], address: list[str]) -> None:
-    assert prepare.node_addresses(variables) == address
+    assert node_addresses(variables) == address
 
 
-def test_only_what_a_firewall_lacks_is_added() -> None:
-    wanted = [
-        {"source": "", "port": "80", "protocol": "tcp"},
-        {"source": "10.42.0.0/16", "port": "", "protocol": ""},
-        {"source": "192.0.2.2", "port": "8472", "protocol": "udp"},
-    ]
-    assert prepare.lacking(wanted, [" 80/tcp", "10.42.0.0/16 "]) == wanted[2:]
-    assert prepare.lacking(wanted, [" 80/tcp", "10.42.0.0/16 ", "192.0.2.2 8472/udp"]) == []
+@pytest.mark.parametrize(
+    ("node", "settings", "ufw", "firewalld"),
+    [
+        ("s1", {}, "ufw allow 6443/tcp", "6443/tcp"),
+        ("s1", {}, "ufw allow from 10.42.0.0/16", "10.42.0.0/16"),
+        (
+            "s1",
+            {},
+            "ufw allow from 192.0.2.2 to any port 2379:2380 proto tcp",
+            'rule family="ipv4" source address="192.0.2.2" port port="2379-2380" protocol="tcp" accept',
+        ),
+        (
+            "a1",
+            {"cluster-cidr": "fd00:42::/56"},
+            "ufw allow from 2001:db8::1 to any port 8472 proto udp",
+            'rule family="ipv6" source address="2001:db8::1" port port="8472" protocol="udp" accept',
+        ),
+    ],
+)
+def test_a_rule_is_known_by_what_the_firewalls_own_tools_list(
+    node: str, settings: dict[str, Any], ufw: str, firewalld: str
+) -> None:
+    wanted = firewall_rules(node, nodes(settings), GROUPS, [])
+    assert [rule["firewalld"] for rule in wanted if rule["ufw"] == ufw] == [firewalld]

@@ -1,6 +1,7 @@
 """What the role prepare does on a host of each family: the playbook, on trees of files as such hosts have them.
 
-The look is real. Modules that need the family's own tools are stood in for by ones that only tell what they were given.
+The module that compares is real. Modules that need the family's own tools are stood in for by ones that only tell what
+they were given.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ BARE = {
     "proc/sys/fs/inotify/max_user_instances": "128\n",
     "proc/sys/fs/inotify/max_user_watches": "65536\n",
     "proc/sys/net/ipv4/ip_forward": "0\n",
+    "proc/sys/net/ipv6/conf/all/forwarding": "0\n",
     "sys/fs/cgroup/cgroup.controllers": "cpuset cpu io memory hugetlb pids\n",
 }
 KUBELET = {
@@ -75,50 +77,46 @@ PI = {
 }
 SELINUX = {"sys/fs/selinux/enforce": "1"}
 FIREWALLD = {
-    "usr/sbin/firewalld": "",
-    "sys/fs/cgroup/system.slice/firewalld.service/cgroup.procs": "801\n",
-    "etc/firewalld/firewalld.conf": "# zones\nDefaultZone=public\n",
-    "usr/lib/firewalld/zones/public.xml": '<zone><port port="6443" protocol="tcp"/></zone>',
-    "etc/firewalld/zones/public.xml": """<?xml version="1.0" encoding="utf-8"?>
-<zone>
-  <service name="ssh"/>
-  <port port="80" protocol="tcp"/>
-  <port port="443" protocol="tcp"/>
-  <rule family="ipv4">
-    <source address="192.0.2.9"/>
-    <port port="10250" protocol="tcp"/>
-    <accept/>
-  </rule>
-  <rule family="ipv4">
-    <source address="192.0.2.9"/>
-    <port port="8472" protocol="udp"/>
-    <accept/>
-  </rule>
-  <rule family="ipv4">
-    <source address="192.0.2.1"/>
-    <port port="8472" protocol="udp"/>
-    <drop/>
-  </rule>
-</zone>
+    "usr/bin/firewall-cmd": """#!/bin/sh
+[ "$*" = "--permanent --zone=trusted --list-sources" ] && exec echo "10.43.0.0/16 fd00:43::/112"
+[ "$*" = "--permanent --list-all" ] && cat <<END
+public
+  target: default
+  sources: 10.42.0.0/16
+  services: ssh
+  ports: 80/tcp 443/tcp
+  source-ports: 6443/tcp
+  rich rules:
+\trule family="ipv4" source address="192.0.2.9" port port="10250" protocol="tcp" accept
+\trule family="ipv4" source address="192.0.2.9" port port="8472" protocol="udp" accept
+\trule family="ipv4" source address="192.0.2.1" port port="8472" protocol="udp" drop
+END
 """,
-    "usr/lib/firewalld/zones/trusted.xml": '<zone target="ACCEPT"><source address="10.43.0.0/16"/></zone>',
 }
 UFW = {
-    "usr/sbin/ufw": "",
     "etc/ufw/ufw.conf": "ENABLED=yes\nLOGLEVEL=low\n",
-    "etc/ufw/user.rules": "### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in\n"
-    "### tuple ### deny udp 8472 0.0.0.0/0 any 192.0.2.2 in\n"
-    "### tuple ### allow tcp 80 0.0.0.0/0 any 0.0.0.0/0 in\n"
-    "### tuple ### allow tcp 443 0.0.0.0/0 any 0.0.0.0/0 in\n"
-    "### tuple ### allow any any 0.0.0.0/0 any 10.43.0.0/16 in\n"
-    "### tuple ### allow tcp 10250 0.0.0.0/0 any 192.0.2.9 in\n"
-    "### tuple ### allow udp 8472 0.0.0.0/0 any 192.0.2.9 in\n",
+    "usr/sbin/ufw": """#!/bin/sh
+[ "$*" = "show added" ] && cat <<END
+Added user rules (see 'ufw status' for running firewall):
+ufw allow 22/tcp
+ufw deny from 192.0.2.2 to any port 8472 proto udp
+ufw allow 80/tcp
+ufw allow 443/tcp
+ufw allow out 6443/tcp
+ufw allow from 10.43.0.0/16
+ufw allow from 192.0.2.9 to any port 10250 proto tcp comment 'an agent'
+ufw allow from 192.0.2.9 to any port 8472 proto udp
+ufw allow from fd00:43::/112
+END
+""",
 }
 SETTINGS = {
-    "etc/sysctl.d/90-k3s.conf": "# Ansible managed\nfs.inotify.max_user_instances=512\nnet.ipv4.ip_forward=1\n",
+    "etc/sysctl.d/90-k3s.conf": "# Ansible managed\nfs.inotify.max_user_instances=512\nnet.ipv4.ip_forward=1\n"
+    "net.ipv6.conf.all.forwarding=1\n",
     "proc/sys/fs/inotify/max_user_instances": "512\n",
     "proc/sys/fs/inotify/max_user_watches": "1048576\n",
     "proc/sys/net/ipv4/ip_forward": "1\n",
+    "proc/sys/net/ipv6/conf/all/forwarding": "1\n",
 }
 LOADED = {
     "etc/modules-load.d/k3s.conf": "# Ansible managed\nbr_netfilter\noverlay\n",
@@ -146,28 +144,31 @@ def host(family: str, kernel: str, modules: str, *files: dict[str, str], **varia
 
 
 DEBIAN = "Debian 12 Debian apt systemd"
+# Only the servers are told of the cluster's networks, and of one by adding to what holds for all nodes.
+DUAL_STACK = {"k3s_config": {"cluster-cidr": "10.42.0.0/16"}, "k3s_server_config": {"cluster-cidr+": ["fd00:42::/56"]}}
 SERVERS = {
     "ubuntu": host(
         "Ubuntu 24 Debian apt systemd", "6.8.0-31-generic", ALL, READY, UFW,
-        k3s_node_config={"node-ip": "192.0.2.1"},
+        k3s_node_config={"node-ip": "192.0.2.1"}, **DUAL_STACK,
     ),
     "rocky": host(
         "Rocky 9 RedHat dnf systemd", "5.14.0-427.el9.x86_64", ALL, READY, SELINUX, FIREWALLD,
         k3s_node_config={"node-ip": "192.0.2.2"}, k3s_artifact_dir="{{ inventory_dir }}/artifacts",
+        **DUAL_STACK,
     ),
 }  # fmt: skip
 AGENTS = {
     "debian": host(DEBIAN, "6.1.0-18-amd64", ALL, APPARMOR, SWAP),
     # What the servers are told about their kubelets does not hold for this agent.
     "ready": host(
-        DEBIAN, "6.1.0-18-amd64", ALL, READY, APPARMOR, {"sbin/apparmor_parser": ""},
+        DEBIAN, "6.1.0-18-amd64", OVERLAY + BRIDGE, READY, APPARMOR, {"sbin/apparmor_parser": ""},
         k3s_server_config={"protect-kernel-defaults": True},
     ),
     "hardened": host(
         DEBIAN, "6.1.0-18-amd64", ALL, READY, KUBELET,
-        k3s_agent_config={"protect-kernel-defaults": True}, k3s_server_config={"cluster-cidr": "fd00:42::/56"},
+        k3s_agent_config={"protect-kernel-defaults": True},
     ),
-    "locked": host(DEBIAN, "6.1.0-18-amd64", ALL, READY, k3s_config={"protect-kernel-defaults": True}),
+    "locked": host(DEBIAN, "6.1.0-18-amd64", ALL, READY, k3s_agent_config={"protect-kernel-defaults": True}),
     "container": host(DEBIAN, "6.8.0-31-generic", "", SETTINGS, BELOW),
     "pi": host(DEBIAN, "6.6.20+rpt-rpi-v8", ALL, READY, PI),
     "pi-reboot": host(DEBIAN, "6.6.20+rpt-rpi-v8", ALL, READY, PI, prepare_reboot=True),
@@ -195,15 +196,12 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, described in HOSTS.items():
         for path, text in described["files"].items():
             write(folder / name / path, text)
-    inventory = {
-        "k3s_cluster": {
-            "vars": {"ansible_connection": "local", "ansible_become": False},
-            "children": {
-                group: {"hosts": {name: described["variables"] for name, described in hosts.items()}}
-                for group, hosts in {"k3s_servers": SERVERS, "k3s_agents": AGENTS}.items()
-            },
-        }
+    groups = {
+        group: {"hosts": {name: described["variables"] for name, described in hosts.items()}}
+        for group, hosts in {"k3s_servers": SERVERS, "k3s_agents": AGENTS}.items()
     }
+    common = {"ansible_connection": "local", "ansible_become": False}
+    inventory = {"k3s_cluster": {"vars": common, "children": groups}}
     write(folder / "hosts.yml", yaml.safe_dump(inventory))
     write(folder / "prepare.yml", PLAYBOOK)
     for collection, modules in STAND_INS.items():
@@ -222,13 +220,18 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
+    if text.startswith("#!/bin/sh"):
+        path.chmod(0o755)
 
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to root")
 
 Story = list[tuple[str, dict[str, Any]]]
 
-ALWAYS = ["Validating arguments against arg spec 'main' - A host on which K3s can run", "Look at the host"]
+ALWAYS = [
+    "Validating arguments against arg spec 'main' - A host on which K3s can run",
+    "Compare the host with what K3s needs",
+]
 
 
 def play(ansible: Run, trees: Path, *arguments: str) -> dict[str, Story]:
@@ -250,7 +253,11 @@ def play(ansible: Run, trees: Path, *arguments: str) -> dict[str, Story]:
 
 def names(story: Story) -> list[str]:
     """What the tasks are called that were run, without those that only read others."""
-    return [name for name, result in story if "include" not in result and not result.get("skipped")]
+    return [
+        name
+        for name, result in story
+        if not result["action"].startswith("ansible.builtin.include_") and not result.get("skipped")
+    ]
 
 
 def result(story: Story, name: str) -> dict[str, Any]:
@@ -275,7 +282,7 @@ def stories(ansible: Run, trees: Path) -> dict[str, Story]:
 
 
 @pytest.mark.parametrize("name", ["ready", "container", "arch"])
-def test_a_host_with_all_of_it_is_only_looked_at(stories: dict[str, Story], name: str) -> None:
+def test_nothing_is_done_on_a_host_with_all_of_it(stories: dict[str, Story], name: str) -> None:
     assert names(stories[name]) == ALWAYS
     skipped = [task for task, _ in stories[name] if task not in ALWAYS]
     assert skipped == ["Tell what to know of the host", "Do what is missing"]
@@ -302,11 +309,13 @@ def test_a_bare_debian_gets_package_modules_and_settings(stories: dict[str, Stor
         "fs.inotify.max_user_instances=512",
         "fs.inotify.max_user_watches=524288",
         "net.ipv4.ip_forward=1",
+        "net.ipv6.conf.all.forwarding=1",
     ]
     assert {one["name"]: one["value"] for one in given(story, "Set the kernel settings now")} == {
         "fs.inotify.max_user_instances": "512",
         "fs.inotify.max_user_watches": "524288",
         "net.ipv4.ip_forward": "1",
+        "net.ipv6.conf.all.forwarding": "1",
     }
 
 
@@ -343,6 +352,7 @@ def test_a_ubuntu_server_gets_the_rules_that_its_ufw_lacks(stories: dict[str, St
     assert rules == [
         ("any", "6443", "tcp"),
         ("10.42.0.0/16", None, "any"),
+        ("fd00:42::/56", None, "any"),
         ("192.0.2.2", "10250", "tcp"),
         ("192.0.2.2", "8472", "udp"),
         ("192.0.2.2", "2379:2380", "tcp"),
@@ -356,7 +366,10 @@ def test_a_rocky_server_gets_policy_and_rules(stories: dict[str, Story]) -> None
     assert sorted(told) == ["container-selinux-2.232-1.el9.noarch.rpm", "k3s-selinux-1.6-1.el9.noarch.rpm"]
     rules = given(story, "Open firewalld")
     assert [rule["port"] for rule in rules if "port" in rule] == ["6443/tcp"]
-    assert [(rule["zone"], rule["source"]) for rule in rules if "zone" in rule] == [("trusted", "10.42.0.0/16")]
+    assert [(rule["zone"], rule["source"]) for rule in rules if "zone" in rule] == [
+        ("trusted", "10.42.0.0/16"),
+        ("trusted", "fd00:42::/56"),
+    ]
     assert [rule["rich_rule"] for rule in rules if "rich_rule" in rule] == [
         'rule family="ipv4" source address="192.0.2.1" port port="10250" protocol="tcp" accept',
         'rule family="ipv4" source address="192.0.2.1" port port="8472" protocol="udp" accept',
@@ -386,13 +399,13 @@ def test_modules_that_a_package_brings_are_loaded_too(stories: dict[str, Story])
 
 def test_alpine_gets_its_service_for_control_groups(stories: dict[str, Story]) -> None:
     task = "Start the service that mounts the control groups"
-    assert names(stories["alpine"]) == [*ALWAYS, task, "Look at the host again"]
+    assert names(stories["alpine"]) == [*ALWAYS, task, "Compare the host again"]
     assert given(stories["alpine"], task) == [{"name": "cgroups", "enabled": True, "state": "started"}]
 
 
 def test_a_raspberry_pi_is_not_rebooted_unless_that_is_allowed(stories: dict[str, Story]) -> None:
     edit = "Enable the control groups on the kernel's command line"
-    assert names(stories["pi"]) == [*ALWAYS, edit, "Look at the host again", "Insist on the control groups"]
+    assert names(stories["pi"]) == [*ALWAYS, edit, "Compare the host again", "Insist on the control groups"]
     refusal = result(stories["pi"], "Insist on the control groups")
     assert refusal["failed"]
     assert "without the control groups memory" in refusal["msg"]

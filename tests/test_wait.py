@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.greeter.fleet.plugins.action import customers_wait as action
-from ansible_collections.greeter.fleet.plugins.filter import customers_results
-from ansible_collections.greeter.fleet.plugins.modules import customers_wait
+from ansible_collections.greeter.fleet.plugins.action import customers_wait
+from ansible_collections.greeter.fleet.plugins.module_utils import kubernetes_api
 
 Object = dict[str, Any]
 
@@ -53,25 +52,36 @@ def event(customer: str, when: str, message: str, kind: str = "Warning") -> Obje
     }
 
 
-class Cluster:
-    """Objects that change from one look to the next, and logs: (pod, of the run before) → lines."""
+SILENCE = "the cluster at https://192.0.2.1 does not answer: refused"
 
-    def __init__(self, *looks: list[Object], logs: dict[tuple[str, bool], list[str]] | None = None) -> None:
+
+class Cluster(kubernetes_api.Cluster):
+    """Objects that change from one look to the next, and logs: (pod, of the run before) → lines.
+
+    A look that finds an error is one at which the API does not answer, or refuses.
+    """
+
+    def __init__(self, *looks: list[Object] | Exception, logs: dict[tuple[str, bool], list[str]] | None = None) -> None:
         """Hold what each look finds; the last one stays."""
         self.looks = list(looks)
         self.logs = logs or {}
+        self.asked: list[str] = []
 
     def next(self) -> None:
         """Time passes."""
         if len(self.looks) > 1:
             self.looks.pop(0)
 
-    def all(
+    def objects(
         self, api_version: str, kind: str, labels: str = "", namespace: str = "", fields: str = ""
     ) -> Iterator[Object]:
         """Every object of a kind that carries all the labels."""
         assert api_version == ("apps/v1" if kind == "Deployment" else "v1")
-        for found in self.looks[0]:
+        self.asked.append(kind)
+        look = self.looks[0]
+        if isinstance(look, Exception):
+            raise look
+        for found in look:
             metadata = found["metadata"]
             carried = {f"{key}={value}" for key, value in metadata.get("labels", {}).items()}
             if (
@@ -88,62 +98,92 @@ class Cluster:
         return self.logs.get((pod, previous), [])[-lines:]
 
 
-Watching = Callable[[Cluster, list[str], list[str]], customers_wait.Watch]
+Waiting = Callable[..., tuple[list[str], list[str]]]
 
 
 @pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch) -> Watching:
-    """A function that makes a watch of a cluster, for which time passes only by sleeping."""
+def wait(monkeypatch: pytest.MonkeyPatch) -> Waiting:
+    """A function that runs the task, with time that passes only by sleeping: its message's lines, and its progress."""
 
-    def make(cluster: Cluster, customers: list[str], gone: list[str]) -> customers_wait.Watch:
+    def run(
+        cluster: Cluster, *customers: str, namespaces: tuple[str, ...] = (), timeout: int = 60, **more: object
+    ) -> tuple[list[str], list[str]]:
         now = 0.0
+        shown: list[str] = []
 
         def sleep(seconds: float) -> None:
             nonlocal now
             now += seconds
             cluster.next()
 
+        plugin = object.__new__(customers_wait.ActionModule)
+        arguments = {"customers": list(customers), "namespaces": list(namespaces), "timeout": timeout, **more}
+        plugin._task = SimpleNamespace(args={"kubeconfig": "/k", "fleet": "greeter-fleet", **arguments})
+        monkeypatch.setattr(ActionBase, "run", lambda *_: {})
+        monkeypatch.setattr(Display, "display", lambda _self, text: shown.append(text))
         monkeypatch.setattr(customers_wait, "Cluster", lambda _: cluster)
         monkeypatch.setattr(time, "sleep", sleep)
         monkeypatch.setattr(time, "monotonic", lambda: now)
-        params = {"kubeconfig": "", "fleet": "greeter-fleet", "customers": customers, "gone": gone}
-        return customers_wait.Watch(params)
+        result = plugin.run()
+        assert result.get("failed", False) == ("msg" in result)
+        return result.get("msg", "").splitlines(), shown
 
-    return make
+    return run
 
 
-def test_it_ends_as_soon_as_all_are_rolled_out_and_gone(watch: Watching) -> None:
+def not_as_declared(*problems: str) -> list[str]:
+    """What the task fails with."""
+    return ["Not as declared, while all others are:", *problems]
+
+
+def test_it_ends_as_soon_as_all_are_rolled_out_and_gone(wait: Waiting) -> None:
     cluster = Cluster(
         [deployment("a"), deployment("b", available=0), namespace("a"), namespace("c")],
         [deployment("a", available=0), deployment("b"), namespace("c")],
         [deployment("b"), namespace("d")],
         [deployment("b", available=0), namespace("c")],
     )
-    found = watch(cluster, ["a", "b"], ["customer-c"])
-    found.follow(60)
-    assert (found.missing, found.staying) == ([], [])
+    assert wait(cluster, "a", "b", namespaces=("customer-c",)) == ([], [])
     # It has looked three times: whoever was complete once is not asked for again.
     assert len(cluster.looks) == 2
+    assert cluster.asked == ["Deployment", "Namespace", "Deployment", "Namespace", "Namespace"]
 
 
-def test_it_tells_who_is_missing_when_the_time_is_over(watch: Watching) -> None:
+def test_it_reports_who_is_left_when_the_time_is_over(wait: Waiting) -> None:
     other = deployment("c")
     other["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "another-fleet"
     cluster = Cluster([deployment("a"), deployment("b", available=0), other, namespace("d")])
-    found = watch(cluster, ["a", "b", "c"], ["customer-d", "customer-e"])
-    found.follow(2)
-    assert (found.missing, found.staying) == (["b", "c"], ["customer-d"])
+    problems, _ = wait(cluster, "a", "b", "c", namespaces=("customer-d", "customer-e"), timeout=2)
+    assert problems == not_as_declared(
+        "- b: not rolled out within 2 s",
+        "- c: not rolled out within 2 s",
+        "- namespace customer-d: still being removed after 2 s",
+    )
 
 
-def test_no_time_at_all_is_one_look(watch: Watching) -> None:
+def test_no_time_at_all_is_one_look(wait: Waiting) -> None:
     cluster = Cluster([deployment("a", available=0)], [deployment("a")])
-    found = watch(cluster, ["a"], [])
-    found.follow(0)
-    assert found.missing == ["a"]
+    problems, _ = wait(cluster, "a", timeout=0)
+    assert problems == not_as_declared("- a: not rolled out within 0 s")
     assert len(cluster.looks) == 2
 
 
-def test_the_reasons_are_the_states_the_logs_and_the_latest_warnings(watch: Watching) -> None:
+def test_what_was_refused_is_reported_with_the_rest_and_not_waited_for(wait: Waiting) -> None:
+    refused = [{"customer": "a", "object": "Service greeter", "message": "no"}]
+    cluster = Cluster([deployment("a", available=0), deployment("b", available=0)])
+    problems, shown = wait(cluster, "a", "b", refused=refused, timeout=8)
+    assert problems == not_as_declared("- a: Service greeter: no", "- b: not rolled out within 8 s")
+    assert shown == ["customers: 0 of 1 rolled out, waiting for b"]
+
+
+def test_with_nothing_to_wait_for_the_cluster_is_not_asked(wait: Waiting) -> None:
+    refused = [{"customer": "a", "object": "Service greeter", "message": "no"}]
+    cluster = Cluster([])
+    assert wait(cluster, "a", refused=refused) == (not_as_declared("- a: Service greeter: no"), [])
+    assert cluster.asked == []
+
+
+def test_the_reasons_are_the_states_the_logs_and_the_latest_warnings(wait: Waiting) -> None:
     waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}
     ended = {"terminated": {"reason": "Error", "exitCode": 2, "startedAt": "2026-01-01T00:00:00Z"}}
     well = {"name": "other", "ready": True, "restartCount": 0, "state": {"running": {}}}
@@ -159,145 +199,91 @@ def test_the_reasons_are_the_states_the_logs_and_the_latest_warnings(watch: Watc
         ],
         logs={("greeter-1", False): [f"line {number}" for number in range(7)]},
     )
-    found = watch(cluster, ["a"], [])
-    found.follow(0)
-    assert found.reasons() == {
-        "a": [
-            "pod greeter-1 waiting: CrashLoopBackOff back-off 10s",
-            "pod greeter-1 terminated: Error 2",
-            "pod greeter-1 log: line 2",
-            "pod greeter-1 log: line 3",
-            "pod greeter-1 log: line 4",
-            "pod greeter-1 log: line 5",
-            "pod greeter-1 log: line 6",
-            "event of Pod greeter-1: Failed: no. 2",
-            "event of Pod greeter-1: Failed: no. 3",
-            "event of Pod greeter-1: Failed: no. 4",
-            "event of Pod greeter-1: Failed: no. 5",
-            "event of Pod greeter-1: Failed: no. 6",
-        ]
-    }
+    problems, _ = wait(cluster, "a", timeout=0)
+    assert problems == not_as_declared(
+        "- a: not rolled out within 0 s",
+        "    pod greeter-1 waiting: CrashLoopBackOff back-off 10s",
+        "    pod greeter-1 terminated: Error 2",
+        "    pod greeter-1 log: line 2",
+        "    pod greeter-1 log: line 3",
+        "    pod greeter-1 log: line 4",
+        "    pod greeter-1 log: line 5",
+        "    pod greeter-1 log: line 6",
+        "    event of Pod greeter-1: Failed: no. 2",
+        "    event of Pod greeter-1: Failed: no. 3",
+        "    event of Pod greeter-1: Failed: no. 4",
+        "    event of Pod greeter-1: Failed: no. 5",
+        "    event of Pod greeter-1: Failed: no. 6",
+    )
 
 
 @pytest.mark.parametrize(
     ("restarts", "line"), [(0, "pod greeter-1 log: it starts"), (1, "pod greeter-1 log: it has failed")]
 )
-def test_the_log_of_a_container_that_began_anew_is_the_one_before(watch: Watching, restarts: int, line: str) -> None:
+def test_the_log_of_a_container_that_began_anew_is_the_one_before(wait: Waiting, restarts: int, line: str) -> None:
     logs = {("greeter-1", False): ["it starts"], ("greeter-1", True): ["it has failed"]}
     cluster = Cluster([deployment("a", available=0), pod("a", container({"running": {}}, None, restarts))], logs=logs)
-    found = watch(cluster, ["a"], [])
-    found.follow(0)
-    assert found.reasons() == {"a": [line]}
+    problems, _ = wait(cluster, "a", timeout=0)
+    assert problems == not_as_declared("- a: not rolled out within 0 s", f"    {line}")
 
 
-def test_only_a_few_are_explained(watch: Watching) -> None:
+def test_only_a_few_are_explained_and_what_several_pods_say_only_once(wait: Waiting) -> None:
     names = [f"c{number}" for number in range(7)]
-    found = watch(Cluster([deployment(name, available=0) for name in names]), names, [])
-    found.follow(0)
-    assert list(found.reasons()) == ["c0", "c1", "c2", "c3", "c4"]
-
-
-def test_what_every_pod_says_is_told_once(watch: Watching) -> None:
     waiting = container({"waiting": {"reason": "ImagePullBackOff"}})
-    cluster = Cluster([deployment("a", available=0), pod("a", waiting), pod("a", waiting)])
-    found = watch(cluster, ["a"], [])
-    found.follow(0)
-    assert found.reasons() == {"a": ["pod greeter-1 waiting: ImagePullBackOff"]}
+    # Their logs are those of customer a, and none of them has one.
+    pods = [pod(name, waiting) for name in names for _ in range(2)]
+    for each in pods:
+        each["metadata"]["namespace"] = "customer-a"
+    problems, _ = wait(Cluster([*(deployment(name, available=0) for name in names), *pods]), *names, timeout=0)
+    explained = [
+        line
+        for name in names[:5]
+        for line in (f"- {name}: not rolled out within 0 s", "    pod greeter-1 waiting: ImagePullBackOff")
+    ]
+    others = [f"- {name}: not rolled out within 0 s" for name in names[5:]]
+    assert problems == not_as_declared(*explained, *others)
 
 
-def seen(missing: str = "", staying: str = "", **more: object) -> Object:
-    """What the module answers."""
-    return {"missing": missing.split(), "staying": staying.split(), "silent": "", **more}
-
-
-Waiting = Callable[..., tuple[Object, list[Object], list[str]]]
-
-
-@pytest.fixture
-def wait(monkeypatch: pytest.MonkeyPatch) -> Waiting:
-    """A function from the module's answers to what the task returns, what it has asked for and what it has shown.
-
-    Every look takes as long as it may, but one at a silent cluster, which takes no time.
-    """
-
-    def run(*answers: Object, timeout: int = 60, **options: object) -> tuple[Object, list[Object], list[str]]:
-        now = 0.0
-        asked: list[Object] = []
-        shown: list[str] = []
-        left = list(answers)
-
-        def execute(_name: str, module_args: Object, **_: object) -> Object:
-            nonlocal now
-            asked.append(dict(module_args))
-            answer = left.pop(0)
-            now += 0 if answer.get("silent") else module_args["seconds"]
-            return answer
-
-        def sleep(seconds: float) -> None:
-            nonlocal now
-            now += seconds
-
-        plugin = object.__new__(action.ActionModule)
-        plugin._task = SimpleNamespace(args={"timeout": timeout, **options})
-        plugin._execute_module = execute
-        monkeypatch.setattr(ActionBase, "run", lambda *_: {})
-        monkeypatch.setattr(Display, "display", lambda _self, text: shown.append(text))
-        monkeypatch.setattr(time, "sleep", sleep)
-        monkeypatch.setattr(time, "monotonic", lambda: now)
-        found = plugin.run()
-        assert left == []
-        return found, asked, shown
-
-    return run
-
-
-def test_progress_is_shown_when_there_is_some_and_only_who_is_missing_is_asked_for(wait: Waiting) -> None:
-    found, asked, shown = wait(
-        seen("b c", "customer-d"),
-        seen("b c", "customer-d"),
-        seen("c"),
-        seen(),
-        customers=["a", "b", "c"],
-        gone=["customer-d"],
+def test_progress_is_shown_every_few_seconds_if_there_is_some(wait: Waiting) -> None:
+    late, gone = deployment("c", available=0), namespace("d")
+    # Two looks a second; what is over within the first seconds is not worth a line.
+    looks = (
+        [[late, gone]] * 4 + [[deployment("a"), late, gone]] * 18 + [[deployment("b"), late]] * 10 + [[deployment("c")]]
     )
-    assert found == seen()
+    problems, shown = wait(Cluster(*looks), "a", "b", "c", namespaces=("customer-d",))
+    assert problems == []
     assert shown == [
         "customers: 1 of 3 rolled out, waiting for b, c; 0 of 1 removed, waiting for customer-d",
         "customers: 2 of 3 rolled out, waiting for c",
     ]
-    assert [each["customers"] for each in asked] == [["a", "b", "c"], ["b", "c"], ["b", "c"], ["c"]]
-    assert [each["gone"] for each in asked] == [["customer-d"], ["customer-d"], ["customer-d"], []]
-    assert not any(each["explain"] for each in asked)
 
 
-def test_the_last_look_asks_for_the_reasons(wait: Waiting) -> None:
-    last = seen("a", reasons={"a": ["log: no"]})
-    found, asked, _ = wait(seen("a"), seen("a"), last, timeout=12, customers=["a"])
-    assert found == last
-    assert [(each["seconds"], each["explain"]) for each in asked] == [(5, False), (5, False), (2, True)]
+def test_of_many_a_few_are_named(wait: Waiting) -> None:
+    names = [f"c{number}" for number in range(6)]
+    _, shown = wait(Cluster([]), *names, timeout=6)
+    assert shown == ["customers: 0 of 6 rolled out, waiting for c0, c1, c2, c3, c4 …"]
 
 
-def test_a_cluster_that_falls_silent_is_asked_again_and_told_of(wait: Waiting) -> None:
-    silent = seen("a b", silent="the cluster at https://192.0.2.1 does not answer: refused")
-    found, asked, shown = wait(seen("a b"), silent, silent, seen(), customers=["a", "b"])
-    assert found == seen()
-    assert len(asked) == 4
-    assert shown == [
-        "customers: 0 of 2 rolled out, waiting for a, b",
-        "customers: the cluster at https://192.0.2.1 does not answer: refused; 0 of 2 rolled out, waiting for a, b",
-    ]
+def test_a_cluster_that_stops_answering_is_asked_again_and_shown(wait: Waiting) -> None:
+    silent = kubernetes_api.UnreachableError(SILENCE)
+    cluster = Cluster(*[[deployment("a", available=0)]] * 15, *[silent] * 10, [deployment("a")])
+    assert wait(cluster, "a") == (
+        [],
+        [
+            "customers: 0 of 1 rolled out, waiting for a",
+            f"customers: {SILENCE}; 0 of 1 rolled out, waiting for a",
+        ],
+    )
 
 
-def test_a_cluster_that_stays_silent_is_a_problem_of_its_own(wait: Waiting) -> None:
-    silent = seen("a", silent="the cluster at https://192.0.2.1 does not answer: refused")
-    found, _, _ = wait(silent, silent, silent, silent, timeout=8, customers=["a"])
-    assert customers_results.problems([], found, 8) == [
-        "- a: not rolled out within 8 s",
-        "- the cluster at https://192.0.2.1 does not answer: refused",
-    ]
+def test_a_cluster_that_never_answers_is_a_problem_of_its_own(wait: Waiting) -> None:
+    silent = kubernetes_api.UnreachableError(SILENCE)
+    problems, _ = wait(Cluster(silent), "a", timeout=8)
+    assert problems == not_as_declared("- a: not rolled out within 8 s", f"- {SILENCE}")
 
 
 def test_a_refusal_ends_the_wait(wait: Waiting) -> None:
-    refusal = {"failed": True, "msg": "the cluster at https://192.0.2.1 refuses: no"}
-    found, _, _ = wait(seen("a"), refusal, customers=["a"])
-    assert found == refusal
+    refusal = kubernetes_api.ClusterError("the cluster at https://192.0.2.1 refuses: no")
+    cluster = Cluster([deployment("a", available=0)], refusal, [deployment("a")])
+    assert wait(cluster, "a") == (["the cluster at https://192.0.2.1 refuses: no"], [])
+    assert len(cluster.looks) == 2

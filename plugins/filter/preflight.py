@@ -1,23 +1,28 @@
-"""The checks of preflight, as filters."""
+"""All checks of preflight: one filter for the cluster, and one for the customers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.greeter.fleet.plugins.plugin_utils.preflight import (
-    cluster,
-    customers,
-    fleet,
-    hosts,
-    joining,
-    network,
-    nodes,
-    objects,
-    pods,
-    tls,
-    versions,
-)
+from ..plugin_utils.preflight import cluster, customers, hosts, network, nodes, versions
+
+
+def cluster_faults(
+    groups: Mapping[str, Sequence[str]],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    limits: Mapping[str, object],
+    builder: object,
+) -> list[str]:
+    """Every fault of the inventory, the settings, the hosts and the controller, see cluster_faults.yml."""
+    known = nodes.read_nodes(groups, hostvars)
+    settings = [*cluster.setting_faults(known), *network.network_faults(known)]
+    return [
+        *nodes.inventory_faults(groups, known),
+        *nodes.messages(settings, known),
+        *nodes.messages([*versions.version_faults(known), *hosts.host_faults(known, limits)]),
+        *nodes.builder_faults(builder),
+    ]
 
 
 class FilterModule:
@@ -25,23 +30,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name → filter."""
-        return {
-            "preflight_nodes": nodes.nodes,
-            "preflight_told": nodes.told,
-            "preflight_inventory_faults": nodes.inventory_faults,
-            "preflight_image_faults": nodes.image_faults,
-            "preflight_cluster_faults": cluster.cluster_faults,
-            "preflight_joining_faults": joining.joining_faults,
-            "preflight_network_faults": network.network_faults,
-            "preflight_version_faults": versions.version_faults,
-            "preflight_host_faults": hosts.host_faults,
-            "preflight_customer_faults": customers.customer_faults,
-            "preflight_domain_faults": customers.domain_faults,
-            "preflight_shared_hosts": customers.shared_hosts,
-            "preflight_fleet_faults": fleet.shared_setting_faults,
-            "preflight_object_faults": objects.object_faults,
-            "preflight_annotations_size": objects.annotations_size,
-            "preflight_pod_faults": pods.pod_faults,
-            "preflight_above_limits": pods.above_limits,
-            "preflight_tls_faults": tls.tls_faults,
-        }
+        return {"cluster_faults": cluster_faults, "customer_faults": customers.customer_faults}

@@ -7,9 +7,8 @@ are compared as a whole, and what was declared last time and no longer is goes, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeGuard
 
 from kubernetes.utils.quantity import parse_quantity
 
@@ -17,8 +16,6 @@ Object = dict[str, Any]
 
 # Where `kubectl apply` and kubernetes.core keep what was declared last.
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-# Not even an undeclared value is taken away: an autoscaler that takes over starts from the pods that are there.
-KEPT = {("Deployment", "spec.replicas")}
 
 
 def annotated(declared: Object) -> Object:
@@ -50,45 +47,33 @@ def same(declared: object, live: object) -> bool:
 
 def _same_quantity(declared: object, live: object) -> bool:
     # The server writes 1000m as 1.
-    first, second = _quantity(declared), _quantity(live)
-    return first is not None and first == second
-
-
-def _quantity(value: object) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
     try:
-        return Decimal(parse_quantity(value))
-    except ValueError:
-        return None
+        return bool(parse_quantity(declared) == parse_quantity(live))
+    except (ArithmeticError, ValueError):
+        return False
 
 
-def patch(declared: Object, live: Object, last: Object) -> Object:
+def patch(declared: Mapping[str, Any], live: Mapping[str, Any], last: Mapping[str, Any], path: str = "") -> Object:
     """The JSON merge patch (RFC 7396) that makes ``live`` hold what is ``declared``; empty if it does.
 
     Args:
         declared: The object as it must be.
         live: The object as the server has it.
         last: The object as it was declared last, see `last_applied`.
+        path: Where in an object these are, such as ``spec.template``.
     """
-    return _patch(declared, live, last, (declared["kind"], ""))
-
-
-def _patch(declared: Mapping[str, Any], live: Mapping[str, Any], last: object, place: tuple[str, str]) -> Object:
-    kind, path = place
     found: Object = {}
     for key, value in declared.items():
-        held = live.get(key)
-        before = last.get(key) if isinstance(last, Mapping) else None
+        held, before = live.get(key), last.get(key)
         if isinstance(value, Mapping) and isinstance(held, Mapping):
-            if below := _patch(value, held, before, (kind, f"{path}{key}.")):
+            below = patch(value, held, before if isinstance(before, Mapping) else {}, f"{path}.{key}" if path else key)
+            if below:
                 found[key] = below
         elif not same(value, held):
             found[key] = value
-    for key in last if isinstance(last, Mapping) else ():
-        if key not in declared and key in live and (kind, f"{path}{key}") not in KEPT:
-            found[key] = None
-    return found
+    gone = [key for key in last if key not in declared and key in live]
+    # An autoscaler that takes over starts from the pods that are there.
+    return found | {key: None for key in gone if (path, key) != ("spec", "replicas")}
 
 
 def merged(live: object, change: Mapping[str, Any]) -> Object:
@@ -108,23 +93,21 @@ def paths(change: object, live: object, path: str = "") -> Iterator[str]:
         for key, value in change.items():
             held = live.get(key) if isinstance(live, Mapping) else None
             yield from paths(value, held, f"{path}.{key}" if path else key)
-    elif isinstance(change, list) and isinstance(live, list) and _named(change) and _named(live):
+    elif _named(change) and _named(live):
         new, old = ({item["name"]: item for item in items} for items in (change, live))
         for name in sorted(new.keys() | old.keys()):
             if name not in new or name not in old:
                 yield f"{path}[{name}]"
-            elif not same(new[name], old[name]):
-                yield from paths(_differing(new[name], old[name]), old[name], f"{path}[{name}]")
+            else:
+                yield from paths(patch(new[name], old[name], {}), old[name], f"{path}[{name}]")
     else:
         yield path
 
 
-def _named(items: Sequence[Any]) -> bool:
-    return bool(items) and all(isinstance(item, Mapping) and "name" in item for item in items)
-
-
-def _differing(new: Mapping[str, Any], old: Mapping[str, Any]) -> Object:
-    return {key: value for key, value in new.items() if not same(value, old.get(key))}
+def _named(items: object) -> TypeGuard[list[Mapping[str, Any]]]:
+    return (
+        isinstance(items, list) and bool(items) and all(isinstance(item, Mapping) and "name" in item for item in items)
+    )
 
 
 def rolled_out(deployment: Object) -> bool:

@@ -1,4 +1,4 @@
-"""The few requests that the customers' modules send to a Kubernetes API."""
+"""The few requests that the customers' plugins send to a Kubernetes API."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException, new_client_from_config
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import DynamicApiError, NotFoundError
@@ -15,17 +14,16 @@ from urllib3.exceptions import HTTPError
 
 Object = dict[str, Any]
 
-# So many objects come with one answer: a whole fleet in one would have to fit into memory, here and at the server.
-PAGE = 500
+# The API returns at most this many objects at once: a whole fleet in one answer would have to fit into its memory.
+PAGE_SIZE = 500
 
 
 class ClusterError(Exception):
-    """The cluster could not be asked; ``unreachable`` if nothing answered at all."""
+    """The API refuses a request."""
 
-    def __init__(self, message: str, unreachable: bool = False) -> None:
-        """Keep what to tell people."""
-        super().__init__(message)
-        self.unreachable = unreachable
+
+class UnreachableError(ClusterError):
+    """Nothing answers at all."""
 
 
 class Cluster:
@@ -36,51 +34,50 @@ class Cluster:
 
     def __init__(self, kubeconfig: str) -> None:
         """Connect by the current context of the file ``kubeconfig``."""
-        self._kinds: dict[str, dict[str, Object]] = {}
+        # API version → kind → its name in paths. Kept for no longer than this object: other kinds may be served later.
+        self._kinds: dict[str, dict[str, str]] = {}
         self.url = ""
         try:
             client = new_client_from_config(config_file=kubeconfig, persist_config=False)
             self.url = client.configuration.host
             self._client = DynamicClient(client)
         except (ConfigException, OSError) as error:
-            raise ClusterError(f"the kubeconfig {kubeconfig} cannot be used: {error}", unreachable=True) from error
-        except (ApiException, HTTPError) as error:
-            raise self._told(error) from error
+            raise UnreachableError(f"the kubeconfig {kubeconfig} cannot be used: {error}") from error
+        except (DynamicApiError, HTTPError) as error:
+            raise self._error(error) from error
 
-    def _told(self, error: Exception) -> ClusterError:
+    def _error(self, error: DynamicApiError | HTTPError) -> ClusterError:
         if isinstance(error, HTTPError):
-            reason = getattr(error, "reason", None) or error
-            return ClusterError(f"the cluster at {self.url} does not answer: {reason}", unreachable=True)
-        return ClusterError(f"the cluster at {self.url} refuses: {message(error)}")
+            return UnreachableError(f"the cluster at {self.url} does not answer: {getattr(error, 'reason', error)}")
+        return ClusterError(f"the cluster at {self.url} refuses: {error.summary()}")
 
     def _get(self, path: str, **query: str | int) -> bytes:
+        given = [(name, value) for name, value in query.items() if value != ""]
         try:
-            answer = self._client.request("get", path, query_params=list(query.items()), serialize=False)
+            # Without serialize=False the client would make an object of every field, which takes far longer.
+            return bytes(self._client.request("get", path, query_params=given, serialize=False).data)
         except NotFoundError:
             raise
-        except (ApiException, DynamicApiError, HTTPError) as error:
-            raise self._told(error) from error
-        return bytes(answer.data)
+        except (DynamicApiError, HTTPError) as error:
+            raise self._error(error) from error
 
-    def _kind(self, api_version: str, kind: str) -> Object | None:
+    def _path(self, api_version: str, kind: str, namespace: str = "") -> str | None:
+        """The path of all objects of a kind, or of those of a namespace; None if the kind is not served."""
+        root = f"/{'apis' if '/' in api_version else 'api'}/{api_version}"
         if api_version not in self._kinds:
-            root = "apis" if "/" in api_version else "api"
             try:
-                resources = json.loads(self._get(f"/{root}/{api_version}"))["resources"]
+                served = json.loads(self._get(root))["resources"]
             except NotFoundError:
-                resources = []
-            self._kinds[api_version] = {
-                resource["kind"]: {"path": f"/{root}/{api_version}", **resource}
-                for resource in resources
-                if "/" not in resource["name"]
-            }
-        return self._kinds[api_version].get(kind)
+                served = []
+            self._kinds[api_version] = {each["kind"]: each["name"] for each in served if "/" not in each["name"]}
+        name = self._kinds[api_version].get(kind)
+        return name and "/".join([root, *(["namespaces", quote(namespace)] if namespace else []), name])
 
     def serves(self, api_version: str, kind: str) -> bool:
         """Whether the API knows objects of this kind."""
-        return self._kind(api_version, kind) is not None
+        return self._path(api_version, kind) is not None
 
-    def all(
+    def objects(
         self, api_version: str, kind: str, labels: str = "", namespace: str = "", fields: str = ""
     ) -> Iterator[Object]:
         """Every object of a kind, of all namespaces unless one is given; none if the kind is not served.
@@ -90,36 +87,17 @@ class Cluster:
             kind: Such as ``Deployment``.
             labels: A label selector.
             namespace: Only this one's objects.
-            fields: A field selector.
+            fields: A field selector, such as ``metadata.name=greeter``.
         """
-        resource = self._kind(api_version, kind)
-        if resource is None:
-            return
-        within = f"/namespaces/{quote(namespace)}" if namespace else ""
-        more = ""
-        while True:
-            query = {"labelSelector": labels, "fieldSelector": fields, "continue": more}
-            page = json.loads(
-                self._get(
-                    f"{resource['path']}{within}/{resource['name']}",
-                    limit=PAGE,
-                    **{name: value for name, value in query.items() if value},
-                )
-            )
+        path = self._path(api_version, kind, namespace)
+        query: dict[str, str | int] = {"limit": PAGE_SIZE, "labelSelector": labels, "fieldSelector": fields}
+        while path:
+            page = json.loads(self._get(path, **query))
             for item in page["items"]:
                 yield {"apiVersion": api_version, "kind": kind, **item}
-            more = page["metadata"].get("continue", "")
-            if not more:
+            query["continue"] = page["metadata"].get("continue", "")
+            if not query["continue"]:
                 return
-
-    def one(self, api_version: str, kind: str, namespace: str, name: str) -> Object | None:
-        """One object of a kind that is served; None if there is no such object."""
-        resource = self._kind(api_version, kind) or {}
-        within = f"/namespaces/{quote(namespace)}" if namespace else ""
-        try:
-            return dict(json.loads(self._get(f"{resource['path']}{within}/{resource['name']}/{quote(name)}")))
-        except NotFoundError:
-            return None
 
     def log(self, namespace: str, pod: str, container: str, previous: bool, lines: int) -> list[str]:
         """The last ``lines`` of what a container wrote, of the run before if ``previous``; none if there is no log."""
@@ -129,12 +107,3 @@ class Cluster:
             return text.decode("utf-8", "replace").splitlines()
         except (NotFoundError, ClusterError):  # no such container yet, or its log is gone
             return []
-
-
-def message(error: Exception) -> str:
-    """What the API itself said, out of an exception of its client."""
-    body = getattr(error, "body", None) or b""
-    try:
-        return str(json.loads(body)["message"])
-    except (KeyError, TypeError, ValueError):
-        return str(getattr(error, "reason", "") or error)

@@ -11,32 +11,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-DOCUMENTATION = r"""
-module: k3s_status
-short_description: Read a host's certificates and ask its API server, and change nothing
-description:
-  - Gives the certificates that K3s keeps in files, without any key.
-  - A server is asked by its own kubeconfig whether it is ready, and for the nodes.
-options:
-  server: {type: bool, required: true, description: Whether the host is a server.}
-"""
-RETURN = r"""
-certificates: {type: dict, returned: always, description: "File, relative to K3s' folder → its certificates in PEM."}
-ready: {type: bool, returned: always, description: Whether the API server of this host says that it is.}
-said: {type: str, returned: always, description: "What it, or kubectl, says if it is not."}
-nodes:
-  type: dict
-  returned: always
-  description:
-    - Node → version, unschedulable, control_plane, addresses and conditions (type → status and message).
-    - Empty if nothing was answered; a cluster that answers has a node at least.
-"""
-
 BINARY = Path("/usr/local/bin/k3s")
 FOLDER = Path("/var/lib/rancher/k3s")
 # Not all below agent: containers' files lie there.
 PLACES = ("server/tls/**/*.crt", "agent/*.crt")
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
+ROLES = {"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"}
 SECONDS = 10
 
 
@@ -56,57 +36,47 @@ def ask(path: str) -> tuple[str, str]:
     """What this server's API answers, and what kubectl says if it does not."""
     command = [str(BINARY), "kubectl", f"--request-timeout={SECONDS}s", "get", f"--raw={path}"]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=3 * SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=3 * SECONDS, check=False, errors="replace")
     except (OSError, subprocess.TimeoutExpired) as error:
         return "", str(error)
-    said = done.stderr.decode(errors="replace")
-    return (done.stdout.decode(errors="replace"), "") if done.returncode == 0 else ("", said or "kubectl failed")
+    return ("", done.stderr or "kubectl failed") if done.returncode else (done.stdout, "")
 
 
-def reason(said: str) -> str:
-    """The checks that have failed, if kubectl names some, else its last line."""
-    failed = re.findall(r"\[-\](\S+) failed", said)
-    return f"failed checks: {', '.join(failed)}" if failed else said.strip().rpartition("\n")[2]
-
-
-def trimmed(answer: str) -> dict[str, Any]:
-    """What `RETURN` says of nodes, from a NodeList as JSON text."""
+def node(found: dict[str, Any]) -> dict[str, Any]:
+    """What `RETURN` says of a node."""
     return {
-        node["metadata"]["name"]: {
-            "version": node["status"]["nodeInfo"]["kubeletVersion"],
-            "unschedulable": bool(node["spec"].get("unschedulable")),
-            "control_plane": any(
-                f"node-role.kubernetes.io/{role}" in node["metadata"].get("labels", {})
-                for role in ("control-plane", "master")
-            ),
-            "addresses": [each["address"] for each in node["status"].get("addresses", [])],
-            "conditions": {
-                each["type"]: {"status": each["status"], "message": each.get("message", "")}
-                for each in node["status"].get("conditions", [])
-            },
-        }
-        for node in json.loads(answer)["items"]
+        "version": found["status"]["nodeInfo"]["kubeletVersion"],
+        "unschedulable": bool(found["spec"].get("unschedulable")),
+        "control_plane": not ROLES.isdisjoint(found["metadata"].get("labels", {})),
+        "addresses": [each["address"] for each in found["status"].get("addresses", [])],
+        "conditions": {
+            each["type"]: {"status": each["status"], "message": each.get("message", "")}
+            for each in found["status"].get("conditions", [])
+        },
     }
 
 
-def look(server: bool) -> dict[str, Any]:
+def status(server: bool) -> dict[str, Any]:
     """Everything that `RETURN` lists."""
-    found: dict[str, Any] = {"certificates": certificates(FOLDER), "ready": False, "said": "", "nodes": {}}
-    if server and BINARY.exists():
-        answer, said = ask("/readyz?verbose")
-        found["ready"], found["said"] = bool(answer), reason(said)
-        # One that is not ready may still know its nodes; one that does not answer is not waited for twice.
-        if answer or "[-]" in said:
-            answer, _ = ask("/api/v1/nodes")
-            found["nodes"] = trimmed(answer) if answer else {}
-    return found
+    result: dict[str, Any] = {"certificates": certificates(FOLDER), "ready": False, "message": "", "nodes": {}}
+    if not server or not BINARY.exists():
+        return result
+    answer, error = ask("/readyz?verbose")
+    failed = re.findall(r"\[-\](\S+) failed", error)
+    result["ready"] = bool(answer)
+    result["message"] = f"failed checks: {', '.join(failed)}" if failed else error.strip().rpartition("\n")[2]
+    # One that is not ready may still know its nodes; one that does not answer is not waited for twice.
+    if answer or "[-]" in error:
+        nodes = json.loads(ask("/api/v1/nodes")[0] or '{"items": []}')
+        result["nodes"] = {each["metadata"]["name"]: node(each) for each in nodes["items"]}
+    return result
 
 
 def main() -> None:
     """Answer Ansible."""
     module = AnsibleModule(argument_spec={"server": {"type": "bool", "required": True}}, supports_check_mode=True)
     try:
-        module.exit_json(changed=False, **look(module.params["server"]))
+        module.exit_json(changed=False, **status(module.params["server"]))
     except OSError as error:
         module.fail_json(msg=f"K3s' files cannot be read: {error}")
 

@@ -87,7 +87,7 @@ def test_a_backup_is_taken_while_everything_goes_on(fleet: Fleet, pods: dict[str
     assert re.fullmatch(r"backup-\d{8}T\d{6}Z\.tar\.gz", path.name)
     assert [oct(stat.S_IMODE(each.stat().st_mode)) for each in (BACKUPS, path)] == ["0o700", "0o600"]
     said = " ".join(done.stdout.split())
-    assert re.search(rf"{path}: \d+\.\d MB, etcd of v\S+ on {SERVER}, \d+\.\d s", said)
+    assert re.search(rf"{path}: \d+\.\d [kM]B, etcd of v\S+ on {SERVER}, \d+\.\d s", said)
     assert not gives_away(done.stdout, token)
     assert left_on_host(fleet) == []
     assert (fleet.main_pid(), fleet.pods()) == (pid, pods)

@@ -16,7 +16,8 @@ from kubernetes_validate import utils
 EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 INVENTORY = Path(__file__).parents[1] / "inventory"
 RENDERINGS = sorted(yaml.safe_load((INVENTORY / "hosts.yml").read_text())["renderings"]["hosts"])
-OLDEST, NEWEST = "1.25", "1.37"
+# The oldest Kubernetes that the project supports, and the newest that there are schemas of.
+OLDEST, NEWEST = "1.26", utils.major_minor(utils.latest_version())
 # A resource of Traefik's own, of which Kubernetes has no schema.
 FOREIGN = {"Middleware"}
 

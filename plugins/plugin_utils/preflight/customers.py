@@ -1,202 +1,121 @@
-"""What can be wrong with who the customers are: names, hosts, greetings, keys.
+"""What is wrong with the customers and their settings.
 
-What becomes part of Kubernetes objects as it is written is looked at in `objects`, number and size of the pods in
-`pods`, certificates in `tls`.
+What a setting looks like is in the schema ``customers``. Here is what spans settings: hosts with two owners, requests
+above limits, sizes of joined annotations. Certificates are in `tls`.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from .words import kind, shown, unknown_keys
+from ..customers import SCHEMA, full_settings, quantity
+from ..schema import is_cidr
+from .tls import tls_faults
+from .words import as_list, as_mapping, layers, shown, texts
 
-Check = Callable[[str, Any], list[str]]
+Network = IPv4Network | IPv6Network
 
-# RFC 1123, as Kubernetes reads it: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
-LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-NAMESPACE_PREFIX = "customer-"
-LABEL_BYTES = 63
-HOST_BYTES = 253
-# The service refuses more, see service/README.md.
-GREETING_BYTES = 1024
-
-STATES = ("present", "absent")
-DEFAULT_KEYS = (
-    "replicas", "autoscaling", "resources", "labels", "annotations", "node_selector", "tolerations", "image", "env",
-    "disruption_budget", "tls",
-)  # fmt: skip
-CUSTOMER_KEYS = ("greeting", "state", "host", "hosts", *DEFAULT_KEYS)
+LABEL_CHARACTERS = 63
+HOST_CHARACTERS = 253
+ANNOTATIONS_BYTES = 256 * 1024
+# Ansible does not bring them.
+PACKAGES = ("jsonschema", "kubernetes")
 
 
-def label_fault(label: str, longest: int = LABEL_BYTES) -> str | None:
-    """Say what keeps ``label`` from being one part of a host name of at most ``longest`` characters."""
-    if not LABEL.fullmatch(label):
-        return "use only a-z, 0-9 and '-', with a letter or digit first and last"
-    if len(label) > longest:
-        return f"has {len(label)} characters; use at most {longest}"
-    return None
+def customer_faults(variables: Mapping[str, Any]) -> list[str]:
+    """Every fault of the customers' ``variables`` (name → value), sorted; what is not given has its default."""
+    missing = [package for package in PACKAGES if find_spec(package) is None]
+    faults = [
+        f"controller: {sys.executable} has no package {package}; install it with pip install -r requirements.txt"
+        for package in missing
+    ]
+    if "jsonschema" not in missing:
+        faults += _variable_faults({"customers": {}, **SCHEMA.defaults(), **variables})
+    return sorted(set(faults))
 
 
-def host_fault(host: object) -> str | None:
-    """Say what keeps ``host`` from being a fully qualified host name."""
-    if not isinstance(host, str):
-        return f"is {kind(host)}, not a host name; write a full name such as hello.example.com"
-    if host.startswith("*"):
-        return "is a wildcard; name one host"
-    if len(host) > HOST_BYTES:
-        return f"has {len(host)} characters; use at most {HOST_BYTES}"
-    if "." not in host:
-        return "has no domain; write a full name such as hello.example.com"
-    # Kubernetes takes no address as the host of an ingress.
-    if host.rpartition(".")[2].isdigit():
-        return "ends in a number, as an address does; write a full name such as hello.example.com"
-    return next((fault for part in host.split(".") if (fault := label_fault(part))), None)
+def _variable_faults(variables: Mapping[str, Any]) -> Iterator[str]:
+    customers, defaults = variables["customers"], variables["customers_defaults"]
+    nobody = not customers and (customers is None or isinstance(customers, Mapping))
+    if nobody and boolean(variables["customers_prune"], strict=False):
+        yield "customers: is empty; with customers_prune it would remove every customer; write at least one"
+        variables = {name: value for name, value in variables.items() if name != "customers"}
+    yield from SCHEMA.faults(variables)
+    for name in ("customers_ingress_from", "customers_metrics_from"):
+        yield from _exception_faults(name, variables[name])
+    for where, given in layers(customers, defaults):
+        yield from _autoscaling_faults(f"{where}.autoscaling", given.get("autoscaling"))
+    full = full_settings(customers, variables["customers_domain"], defaults)
+    yield from _joined_faults(full, customers)
+    yield from tls_faults(full, customers, defaults, variables["customers_ingress_class"])
 
 
-def greeting_fault(greeting: object) -> str | None:
-    """Say what keeps ``greeting`` from being served."""
-    if not isinstance(greeting, str):
-        return f"is {kind(greeting)}, not a text; put it in quotes"
-    if not greeting.strip():
-        return "is empty; write the text the host answers with"
-    if any(unicodedata.category(char) == "Cc" for char in greeting):
-        return "holds a control character, such as a line break; write it on one line"
-    if any(unicodedata.category(char) == "Cs" for char in greeting):
-        return "holds half of a character (a surrogate); write the whole character"
-    if (size := len(greeting.encode())) > GREETING_BYTES:
-        return f"has {size} bytes; use at most {GREETING_BYTES}"
-    return None
+def _exception_faults(variable: str, peers: object) -> Iterator[str]:
+    """Faults of a network's exceptions: each has to be a part of it."""
+    for index, peer in enumerate(as_list(peers)):
+        block = as_mapping(as_mapping(peer).get("ipBlock"))
+        if not is_cidr(block.get("cidr")):
+            continue
+        network = ip_network(block["cidr"], strict=False)
+        for number, each in enumerate(as_list(block.get("except"))):
+            if is_cidr(each) and not _is_part(ip_network(each, strict=False), network):
+                where = f"{variable}[{index}].ipBlock.except[{number}]"
+                yield f"{where}: is no part of {network}; write one that is, or leave it out"
 
 
-def boolean_fault(value: object) -> str | None:
-    """Say what keeps ``value`` from being a boolean."""
-    return None if isinstance(value, bool) else f"is {kind(value)}; write true or false"
+def _is_part(part: Network, whole: Network) -> bool:
+    return part.prefixlen > whole.prefixlen and part.supernet(new_prefix=whole.prefixlen) == whole
 
 
-def state_fault(state: object) -> str | None:
-    """Say what keeps ``state`` from being one."""
-    return None if state in STATES else f"is no state; write {' or '.join(STATES)}"
+def _autoscaling_faults(where: str, given: object) -> Iterator[str]:
+    least, most = (as_mapping(given).get(key) for key in ("min", "max"))
+    if isinstance(least, int) and isinstance(most, int) and most is not True and least > most >= 1:
+        yield f"{where}.min: {least} is more than max, {most}; lower it or raise max"
 
 
-def hosts_faults(where: str, hosts: object) -> list[str]:
-    """Faults of a customer's list of ``hosts``."""
-    if isinstance(hosts, str | bytes) or not isinstance(hosts, Sequence):
-        return [f"{where}: is {kind(hosts)}; write a list such as [a.example.com, www.a.example.com]"]
-    if not hosts:
-        return [f"{where}: is an empty list; write at least one host, or leave it out"]
-    faults = [f"{where}[{index}]: {fault}" for index, host in enumerate(hosts) if (fault := host_fault(host))]
-    twice = [host for index, host in enumerate(hosts) if isinstance(host, str) and host in hosts[:index]]
-    return faults + [f"{where}: has {shown(host)} more than once; write it once" for host in dict.fromkeys(twice)]
-
-
-def plain(check: Callable[[Any], str | None]) -> Check:
-    """Make a check of a value a check of a setting: one that knows where it stands."""
-    return lambda where, value: [f"{where}: {fault}"] if (fault := check(value)) else []
-
-
-CHECKS: dict[str, Check] = {
-    "greeting": plain(greeting_fault),
-    "state": plain(state_fault),
-    "host": plain(host_fault),
-    "hosts": hosts_faults,
-    "disruption_budget": plain(boolean_fault),
-}
-
-
-def _layer(where: str, given: Mapping[Any, Any], known: Sequence[str]) -> Iterator[str]:
-    for key, check in CHECKS.items():
-        if key in given and key in known:
-            yield from check(f"{where}.{key}", given[key])
-    if "host" in given and "hosts" in given:
-        yield f"{where}: has both host and hosts; write only one of them"
-    yield from unknown_keys(where, given, known)
-
-
-def _customer(name: object, customer: object) -> Iterator[str]:
-    where = f"customers.{shown(name)}"
-    if not isinstance(name, str):
-        yield f"{where}: the name is {kind(name)}, not a text; put it in quotes"
-    elif fault := label_fault(name, LABEL_BYTES - len(NAMESPACE_PREFIX)):
-        yield f"{where}: is no name for a customer; {fault}"
-    if not isinstance(customer, Mapping):
-        yield f'{where}: is {kind(customer)}; write a mapping such as {{greeting: "Hi!"}}'
-        return
-    if "greeting" not in customer and customer.get("state") != "absent":
-        yield f'{where}.greeting: is missing; write the text the host answers with, such as greeting: "Hi!"'
-    yield from _layer(where, customer, CUSTOMER_KEYS)
-
-
-def _is_true(value: object) -> bool:
-    try:
-        return bool(boolean(value, strict=True))
-    except (TypeError, ValueError):
-        return False
-
-
-def _nobody(customers: object, prune: object) -> str | None:
-    if not customers and _is_true(prune) and (customers is None or isinstance(customers, Mapping)):
-        return "is empty; with customers_prune it would remove every customer; write at least one"
-    if not isinstance(customers, Mapping):
-        return f'is {kind(customers)}; write a mapping such as {{a: {{greeting: "Hi!"}}}}'
-    return None if customers else 'is empty; write at least one, such as {a: {greeting: "Hi!"}}'
-
-
-def customer_faults(customers: object, defaults: object, prune: object = False) -> list[str]:
-    """Faults of ``customers`` (name → settings) and ``customers_defaults``; ``prune`` is ``customers_prune``."""
-    faults: list[str] = []
-    if isinstance(defaults, Mapping):
-        faults += _layer("customers_defaults", defaults, DEFAULT_KEYS)
-    else:
-        faults.append(f"customers_defaults: is {kind(defaults)}; write a mapping such as {{replicas: 1}}")
-    if fault := _nobody(customers, prune):
-        faults.append(f"customers: {fault}")
-    for name, customer in customers.items() if isinstance(customers, Mapping) else ():
-        faults += _customer(name, customer)
-    return faults
-
-
-def domain_faults(domain: object) -> list[str]:
-    """Faults of ``customers_domain``."""
-    if not isinstance(domain, str):
-        return [f"customers_domain: is {kind(domain)}, not a domain such as example.com"]
-    return [f"customers_domain: {fault}"] if (fault := host_fault(domain)) else []
-
-
-def shared_hosts(full: Mapping[str, Mapping[str, Any]], customers: object) -> list[str]:
-    """Faults of the hosts of all: one with two owners, and a default one that is no host name.
-
-    Args:
-        full: What the filter customers_settings makes of ``customers``.
-        customers: Name → what the customer says, to tell the setting that a host is from.
-    """
+def _joined_faults(full: Mapping[str, Mapping[str, Any]], customers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Faults that show once the customers' settings are joined with those of all: ``full``, name → every setting."""
     owners: dict[str, str] = {}
-    faults: list[str] = []
     for name, customer in full.items():
-        said = customers.get(name) if isinstance(customers, Mapping) else None
-        keys = said.keys() if isinstance(said, Mapping) else set()
-        where = f"customers.{shown(name)}.{'hosts' if 'hosts' in keys else 'host'}"
-        hosts = _texts(customer.get("hosts"))
-        for host in hosts:
+        own, where = customers[name], f"customers.{shown(name)}"
+        key = "hosts" if "hosts" in own else "host"
+        for host in texts(customer["hosts"]):
             if (owner := owners.setdefault(host, shown(name))) != shown(name):
-                faults.append(f"{where}: {shown(host)} belongs to customer {owner} already; every host needs one owner")
-        # Only where the name and the domain are right each: of those is told where they stand.
-        if not {"host", "hosts"} & keys and hosts and _too_long_together(*hosts[0].split(".", 1)):
-            faults.append(
-                f"{where}: the default, {hosts[0]}, has more than {HOST_BYTES} characters; write a shorter one"
+                yield f"{where}.{key}: {shown(host)} belongs to customer {owner} already; every host needs one owner"
+            if key not in own and _is_too_long(host):
+                yield f"{where}.host: the default, {host}, has more than {HOST_CHARACTERS} characters; shorten it"
+        # What no customer says is wrong in the settings of all.
+        annotations, resources = (
+            f"{where if key in own else 'customers_defaults'}.{key}" for key in ("annotations", "resources")
+        )
+        yield from _annotation_faults(annotations, as_mapping(customer["annotations"]))
+        yield from _limit_faults(resources, as_mapping(customer["resources"]))
+
+
+def _is_too_long(host: str) -> bool:
+    """Whether a host is too long of which the name and the domain are not: those have faults of their own."""
+    label, _, domain = host.partition(".")
+    return len(label) <= LABEL_CHARACTERS and len(domain) <= HOST_CHARACTERS < len(host)
+
+
+def _annotation_faults(where: str, annotations: Mapping[Any, Any]) -> Iterator[str]:
+    size = sum(len(text.encode(errors="surrogatepass")) for pair in annotations.items() for text in texts(pair))
+    if size > ANNOTATIONS_BYTES:
+        yield f"{where}: have {size} bytes in all; use at most {ANNOTATIONS_BYTES}"
+
+
+def _limit_faults(where: str, resources: Mapping[Any, Any]) -> Iterator[str]:
+    requests, limits = (as_mapping(resources.get(kind)) for kind in ("requests", "limits"))
+    for name in requests.keys() & limits.keys():
+        request, limit = quantity(requests[name]), quantity(limits[name])
+        if request is not None and limit is not None and request > limit > 0:
+            yield (
+                f"{where}.requests.{name}: {requests[name]} is more than the limit of {limits[name]};"
+                f" lower it, or raise limits.{name}"
             )
-    return faults
-
-
-def _too_long_together(label: str, domain: str = "") -> bool:
-    return len(label) <= LABEL_BYTES and len(domain) <= HOST_BYTES < len(f"{label}.{domain}")
-
-
-def _texts(hosts: object) -> list[str]:
-    if isinstance(hosts, str | bytes) or not isinstance(hosts, Sequence):
-        return []
-    return list(dict.fromkeys(host for host in hosts if isinstance(host, str)))

@@ -1,116 +1,102 @@
-"""What is known of every node, and what can be wrong with the inventory and with the controller.
-
-A node is what ``nodes`` gives of a host: its ``role`` (server, agent, or nothing), its ``settings`` (the k3s_ variables
-that somebody has set for it), those of them that are ``broken`` (name → why), the ``config`` that K3s gets of them and
-``origin`` (key of the config → variable it is from), and the ``limits`` that somebody has set for it. A host that this
-run has asked also has Ansible's ``answer``, the ``facts`` that came of it, and ``look``, what host_facts answered.
-"""
+"""What is known of every node, and what can be wrong with the inventory and with the controller."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-Node = Mapping[str, Any]
-# A host, or none, and a fault of it.
-Told = tuple[str, str]
+from ..k3s_settings import layers, merge
+
+# A host, or an empty text for the whole cluster, and what is wrong with it.
+Fault = tuple[str, str]
 
 ROLES = {"k3s_servers": "server", "k3s_agents": "agent"}
-LIMITS = ("preflight_server_memory", "preflight_agent_memory", "preflight_disk", "preflight_clock")
 BUILDERS = ("podman", "docker")
 
 
-def plain(value: object) -> object:
-    """Give a variable's value with everything in it worked out.
+@dataclass(frozen=True)
+class Node:
+    """A host of the cluster.
 
-    Raises:
-        Exception: whatever Ansible raises of a value that cannot be worked out.
+    Attributes:
+        role: ``server`` or ``agent``; empty for a host that is in neither group.
+        variables: All of the host's variables. One that cannot be templated raises when it is read.
+        settings: Those of them that begin with ``k3s_`` and could be templated.
+        broken: The other ones that begin with ``k3s_``: name → why they could not be templated.
+        config: The flags that K3s gets of the settings.
+        origin: The variable that each of the flags is from.
+        answer: What gathering the facts returned; None if this run does not ask the host.
+        facts: The facts that were gathered.
+        host_facts: Those of the module host_facts among them.
     """
+
+    role: str
+    variables: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    broken: Mapping[str, str]
+    config: Mapping[str, Any]
+    origin: Mapping[str, str]
+    answer: Mapping[str, Any] | None
+    facts: Mapping[str, Any]
+    host_facts: Mapping[str, Any]
+
+
+def _templated(value: object) -> object:
+    """Template everything in a value; raises whatever Ansible raises of one that cannot be templated."""
     if isinstance(value, Mapping):
-        return {key: plain(inner) for key, inner in value.items()}
+        return {key: _templated(inner) for key, inner in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [plain(inner) for inner in value]
-    # What stands for a value that cannot be worked out says so as soon as it is used.
+        return [_templated(inner) for inner in value]
+    # What stands for a value that cannot be templated raises as soon as it is used.
     str(value)
     return value
 
 
-def as_list(value: object) -> list[Any]:
-    """The parts of a flag that may be given several times: K3s takes a list, or one text with commas."""
-    if isinstance(value, str):
-        return value.split(",")
-    return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def merged(settings: Mapping[str, Any], role: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """The config that K3s gets of a host's settings, and the variable each of its keys is from.
-
-    A later file wins over an earlier one, and a key that ends in ``+`` appends:
-    https://docs.k3s.io/installation/configuration#multiple-config-files
-    """
-    config: dict[str, Any] = {}
-    origin: dict[str, str] = {}
-    for variable in ("k3s_config", f"k3s_{role}_config", "k3s_node_config"):
-        given = settings.get(variable)
-        for key, value in given.items() if isinstance(given, Mapping) else ():
-            name = str(key).removesuffix("+")
-            config[name] = as_list(config.get(name)) + as_list(value) if str(key).endswith("+") else value
-            origin[name] = variable
-    return config, origin
-
-
-def node(role: str, variables: Mapping[str, Any]) -> Node:
+def read_node(role: str, variables: Mapping[str, Any]) -> Node:
     """What is known of one host, from all of its ``variables``."""
     settings: dict[str, Any] = {}
     broken: dict[str, str] = {}
     for name in [name for name in variables if name.startswith("k3s_")]:
         try:
-            settings[name] = plain(variables[name])
+            settings[name] = _templated(variables[name])
         except Exception as error:  # of any plugin that the value may call
             broken[name] = " ".join(str(error).split())
-    config, origin = merged(settings, role)
-    limits = {name: variables[name] for name in LIMITS if name in variables}
-    known: dict[str, Any] = {
-        "role": role,
-        "settings": settings,
-        "broken": broken,
-        "config": config,
-        "origin": origin,
-        "limits": limits,
-    }
-    if (answer := variables.get("_preflight_facts")) is not None:
-        known["answer"] = answer
-        known["facts"] = variables.get("ansible_facts", {})
-        known["look"] = known["facts"].get("host_facts")
-    return known
+    flags = layers(settings, role)
+    answer = variables.get("_preflight_facts")
+    facts = {} if answer is None else variables.get("ansible_facts", {})
+    return Node(
+        role=role,
+        variables=variables,
+        settings=settings,
+        broken=broken,
+        config=merge(flags.values()),
+        origin={str(key).removesuffix("+"): name for name, layer in flags.items() for key in layer},
+        answer=answer,
+        facts=facts,
+        host_facts=facts.get("host_facts", {}),
+    )
 
 
-def nodes(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Node]:
-    """Every host of the cluster → what is known of it."""
+def read_nodes(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Node]:
+    """Every host of the cluster → what is known of it. A host of both groups counts as a server."""
     roles = dict.fromkeys(groups.get("k3s_cluster", []), "")
     for group, role in reversed(ROLES.items()):
         roles |= dict.fromkeys(groups.get(group, []), role)
-    return {name: node(role, hostvars[name]) for name, role in roles.items()}
+    return {name: read_node(role, hostvars[name]) for name, role in roles.items()}
 
 
-def setting_faults(
-    nodes: Mapping[str, Node], checks: Mapping[str, Callable[[str, Any], Iterator[str]]]
-) -> Iterator[Told]:
-    """Faults of every setting that is set for a host and has a check of its own."""
-    for name, node in nodes.items():
-        for setting, check in checks.items():
-            if setting in node["broken"]:
-                yield name, f"{setting}: cannot be worked out: {node['broken'][setting]}"
-            elif setting in node["settings"]:
-                yield from ((name, fault) for fault in check(setting, node["settings"][setting]))
+def servers_of(nodes: Mapping[str, Node]) -> dict[str, Node]:
+    """Those of the nodes that are servers."""
+    return {name: node for name, node in nodes.items() if node.role == "server"}
 
 
-def told(faults: Sequence[Sequence[str]], all_hosts: Sequence[str] | Mapping[str, Node] = ()) -> list[str]:
+def messages(faults: Sequence[Fault], all_hosts: Sequence[str] | Mapping[str, Node] = ()) -> list[str]:
     """Make one line of what several hosts share.
 
     Args:
-        faults: Pairs of a host, or none, and a fault.
+        faults: What the checks return.
         all_hosts: Whose common faults need no names of hosts in front; those of settings, not those of machines.
     """
     hosts: dict[str, list[str]] = {}
@@ -124,18 +110,14 @@ def told(faults: Sequence[Sequence[str]], all_hosts: Sequence[str] | Mapping[str
     ]
 
 
-def inventory_faults(groups: Mapping[str, Sequence[str]], known: Mapping[str, Node]) -> list[str]:
+def inventory_faults(groups: Mapping[str, Sequence[str]], nodes: Mapping[str, Node]) -> Iterator[str]:
     """Faults of the inventory's ``groups`` (name → hosts): which hosts become which kind of node."""
-    return list(_inventory(groups, known))
-
-
-def _inventory(groups: Mapping[str, Sequence[str]], known: Mapping[str, Node]) -> Iterator[str]:
     servers, agents = (groups.get(group, []) for group in ROLES)
     cluster = groups.get("k3s_cluster", [])
     if not servers:
         yield "inventory: the group k3s_servers has no host; put the host that is to run K3s there"
     # Two members of etcd outlive no more failures than one, four no more than three: https://etcd.io/docs/v3.5/faq/
-    external = any(known[name]["settings"].get("k3s_datastore_endpoint") for name in servers)
+    external = any(nodes[name].settings.get("k3s_datastore_endpoint") for name in servers)
     count = len(servers)
     if count and count % 2 == 0 and not external:
         yield (
@@ -152,10 +134,9 @@ def _inventory(groups: Mapping[str, Sequence[str]], known: Mapping[str, Node]) -
             yield f"inventory: {group} is not a child of k3s_cluster; see inventory/local/hosts.yml"
 
 
-def image_faults(builder: object) -> list[str]:
+def builder_faults(builder: object) -> Iterator[str]:
     """Faults of ``greeter_builder``."""
     if builder not in BUILDERS:
-        return [f"greeter_builder: {builder!r} is unknown; write {' or '.join(BUILDERS)}"]
-    if shutil.which(str(builder)) is None:
-        return [f"greeter_builder: {builder} is not installed on the controller; install it, or set the other one"]
-    return []
+        yield f"greeter_builder: {builder!r} is unknown; write {' or '.join(BUILDERS)}"
+    elif shutil.which(str(builder)) is None:
+        yield f"greeter_builder: {builder} is not installed on the controller; install it, or set the other one"

@@ -7,98 +7,49 @@ through every minor version.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
-from .nodes import Node
+from ..k3s_versions import Release, is_newer, parse
+from .nodes import Fault, Node, servers_of
 
-RELEASE = re.compile(r"v(\d+)\.(\d+)\.(\d+)(-[^+]+)?\+(\S*?)(\d+)")
 SERVERS_APART = 1
 AGENT_BEHIND = 3
 POLICY = "(kubernetes.io/releases/version-skew-policy)"
 
 
-class Release(NamedTuple):
-    """A release as it compares with others.
-
-    Attributes:
-        name: How K3s writes it.
-        kubernetes: Its version of Kubernetes; of two that are otherwise the same, a release candidate is the older one.
-        build: Who made it, and which of several for the same Kubernetes it is.
-    """
-
-    name: str
-    kubernetes: tuple[int, int, int, bool, str]
-    build: tuple[str, int]
-
-    @property
-    def minor(self) -> int:
-        """Its minor version of Kubernetes, in one number with the major one."""
-        return self.kubernetes[0] * 1000 + self.kubernetes[1]
-
-
-def release(name: object) -> Release | None:
-    """The release that ``name`` names, if it names one."""
-    found = RELEASE.fullmatch(name) if isinstance(name, str) else None
-    if not found:
-        return None
-    major, minor, patch, candidate, maker, number = found.groups()
-    return Release(
-        str(name), (int(major), int(minor), int(patch), not candidate, candidate or ""), (maker, int(number))
-    )
-
-
-def is_newer(one: Release, other: Release) -> bool:
-    """Whether ``one`` is newer than ``other``. Builds of two makers do not compare."""
-    if one.kubernetes != other.kubernetes:
-        return one.kubernetes > other.kubernetes
-    return one.build[0] == other.build[0] and one.build[1] > other.build[1]
-
-
-def version_faults(nodes: Mapping[str, Node]) -> list[str]:
+def version_faults(nodes: Mapping[str, Node]) -> Iterator[Fault]:
     """Faults of every host's ``k3s_version``."""
-    wanted = {name: found for name, node in nodes.items() if (found := release(node["settings"].get("k3s_version")))}
-    servers = {name: found for name, found in wanted.items() if nodes[name]["role"] == "server"}
-    faults = list(_installed(nodes, wanted))
+    wanted = {name: release for name, node in nodes.items() if (release := parse(node.settings.get("k3s_version")))}
+    for name, release in wanted.items():
+        yield from ((name, f"k3s_version: {fault}") for fault in _installed_faults(nodes[name], release))
+    servers = {name: wanted[name] for name in servers_of(nodes) if name in wanted}
     if not servers:
-        return faults
+        return
     oldest, newest = (choose(servers, key=lambda name: servers[name].minor) for choose in (min, max))
-    if servers[newest].minor - servers[oldest].minor > SERVERS_APART:
-        faults.append(
-            f"k3s_version: {newest} has {servers[newest].name} and {oldest} has {servers[oldest].name};"
-            f" write versions at most one minor version apart for all servers {POLICY}"
+    old, new = servers[oldest], servers[newest]
+    if new.minor - old.minor > SERVERS_APART:
+        fault = f"{newest} has {new.name} and {oldest} has {old.name}; write versions at most one minor version apart"
+        yield "", f"k3s_version: {fault} for all servers {POLICY}"
+    for name, release in wanted.items():
+        if nodes[name].role == "agent" and release.minor > old.minor:
+            fault = f"{release.name} is newer than {old.name} of the server {oldest}; write that for the agent"
+            yield name, f"k3s_version: {fault}, or a newer one for the servers {POLICY}"
+        if nodes[name].role == "agent" and new.minor - release.minor > AGENT_BEHIND:
+            fault = f"{release.name} is more than three minor versions older than {new.name} of the server {newest}"
+            yield name, f"k3s_version: {fault}; write a newer one {POLICY}"
+
+
+def _installed_faults(node: Node, target: Release) -> Iterator[str]:
+    installed = parse(node.host_facts.get("version"))
+    if installed and is_newer(installed, target):
+        yield (
+            f"{target.name} is older than {installed.name}, which is installed;"
+            f" write {installed.name} or a newer one (K3s goes back only by restoring a backup)"
         )
-    for name, found in wanted.items():
-        if nodes[name]["role"] != "agent":
-            continue
-        if found.minor > servers[oldest].minor:
-            faults.append(
-                f"host {name}: k3s_version: {found.name} is newer than {servers[oldest].name} of the server {oldest};"
-                f" write that for the agent, or a newer one for the servers {POLICY}"
-            )
-        if servers[newest].minor - found.minor > AGENT_BEHIND:
-            faults.append(
-                f"host {name}: k3s_version: {found.name} is more than three minor versions older than"
-                f" {servers[newest].name} of the server {newest}; write a newer one {POLICY}"
-            )
-    return faults
-
-
-def _installed(nodes: Mapping[str, Node], wanted: Mapping[str, Release]) -> Iterator[str]:
-    for name, target in wanted.items():
-        found = release((nodes[name].get("look") or {}).get("version"))
-        if not found:
-            continue
-        if is_newer(found, target):
-            yield (
-                f"host {name}: k3s_version: {target.name} is older than {found.name}, which is installed;"
-                f" write {found.name} or a newer one (K3s goes back only by restoring a backup)"
-            )
-        # Kubelets may catch up in one step.
-        elif nodes[name]["role"] == "server" and target.minor - found.minor > 1:
-            major, minor = divmod(found.minor + 1, 1000)
-            yield (
-                f"host {name}: k3s_version: {target.name} skips a minor version, {found.name} is installed;"
-                f" write a release of v{major}.{minor} first {POLICY}"
-            )
+    # Kubelets may catch up in one step.
+    elif installed and node.role == "server" and target.minor - installed.minor > 1:
+        major, minor = divmod(installed.minor + 1, 1000)
+        yield (
+            f"{target.name} skips a minor version, {installed.name} is installed;"
+            f" write a release of v{major}.{minor} first {POLICY}"
+        )

@@ -1,17 +1,10 @@
-"""What the checks share: how they name what somebody has written, and where it stands."""
+"""What the checks share: how they read what somebody has written, and how they name it and its place."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
-
-# A host name, and the name of most Kubernetes objects.
-SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-SUBDOMAIN_CHARACTERS = 253
-# The name of an environment variable.
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def kind(value: object) -> str:
@@ -39,15 +32,25 @@ def is_list(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def unknown_keys(where: str, given: Mapping[Any, object], known: Sequence[str]) -> list[str]:
-    """One fault for each key of ``given`` that is not among ``known``."""
-    return [f"{where}.{shown(key)}: is no setting; use {', '.join(known)}" for key in given if key not in known]
+def as_list(value: object) -> list[Any]:
+    """``value`` if it is a list, otherwise an empty one."""
+    return list(value) if isinstance(value, Sequence) and is_list(value) else []
+
+
+def as_mapping(value: object) -> Mapping[Any, Any]:
+    """``value`` if it is a mapping, otherwise an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def texts(value: object) -> list[str]:
+    """The texts of a list."""
+    return [each for each in as_list(value) if isinstance(each, str)]
 
 
 def layers(customers: object, defaults: object) -> Iterator[tuple[str, Mapping[Any, Any]]]:
     """Every place where customers' settings stand: its name, and what it says. What is no mapping is left out."""
     if isinstance(defaults, Mapping):
         yield "customers_defaults", defaults
-    for name, said in customers.items() if isinstance(customers, Mapping) else ():
-        if isinstance(said, Mapping):
-            yield f"customers.{shown(name)}", said
+    for name, own in as_mapping(customers).items():
+        if isinstance(own, Mapping):
+            yield f"customers.{shown(name)}", own

@@ -1,0 +1,51 @@
+"""Filter: which of the objects that were sent to a cluster its API has refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+NAMESPACE_PREFIX = "customer-"
+
+
+def refused(sent: Sequence[Any], answer: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What the API refused.
+
+    Args:
+        sent: The objects given to kubernetes.core.k8s; a customer's name stands for the Secret of their certificate.
+        answer: What the module returned, or a skipped task did.
+
+    Returns:
+        ``customer``, ``object`` and ``message``, the API's own words, of each that was refused.
+    """
+    result = answer.get("result") or {}
+    # Of one object the module answers without a list.
+    results = result["results"] if len(sent) > 1 and "results" in result else [answer]
+    found = []
+    for each, outcome in zip(sent, results, strict=False):
+        if "error" in outcome:
+            text = outcome["error"]["msg"]
+            status = re.search(r'"message":\s*("(?:[^"\\]|\\.)*")', text)
+            found.append({**_named(each), "message": str(json.loads(status[1]) if status else text)})
+    # Without the namespace the API refuses everything in it: the one line that says why is enough.
+    lost = {each["customer"] for each in found if each["object"].startswith("Namespace ")}
+    following = {(name, f'namespaces "{NAMESPACE_PREFIX}{name}" not found') for name in lost}
+    return [each for each in found if (each["customer"], each["message"]) not in following]
+
+
+def _named(sent: str | Mapping[str, Any]) -> dict[str, str]:
+    if isinstance(sent, str):
+        return {"customer": sent, "object": "TLS certificate"}
+    metadata = sent["metadata"]
+    namespace = metadata.get("namespace", metadata["name"])
+    return {"customer": namespace.removeprefix(NAMESPACE_PREFIX), "object": f"{sent['kind']} {metadata['name']}"}
+
+
+class FilterModule:
+    """The filter under the name that playbooks use."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Name → filter."""
+        return {"customers_refused": refused}
