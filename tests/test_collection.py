@@ -157,11 +157,14 @@ def repack(installed: Path, archive: Path) -> None:
 def test_with_ansible_core_alone_the_collections_of_requirements_yml_are_enough(tmp_path: Path) -> None:
     """From archives, into the place where `ansible-galaxy` puts them; those of the ansible package are out of sight."""
     packaged = Path(sysconfig.get_path("purelib"), "ansible_collections")
-    required = yaml.safe_load((PROJECT / "requirements.yml").read_text())["collections"]
+    wanted = [each["name"] for each in yaml.safe_load((PROJECT / "requirements.yml").read_text())["collections"]]
     local = []
-    for each in required:
-        archive = tmp_path / f"{each['name']}.tar.gz"
-        repack(packaged.joinpath(*each["name"].split(".")), archive)
+    # Grows by what they depend on themselves, which ansible-galaxy would fetch.
+    for name in wanted:
+        folder, archive = packaged.joinpath(*name.split(".")), tmp_path / f"{name}.tar.gz"
+        needed = json.loads((folder / "MANIFEST.json").read_text())["collection_info"]["dependencies"]
+        wanted += needed.keys() - set(wanted)
+        repack(folder, archive)
         local.append({"name": str(archive), "type": "file"})
     (tmp_path / "requirements.yml").write_text(yaml.safe_dump({"collections": local}))
     alone = {"HOME": str(tmp_path), "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false"}
