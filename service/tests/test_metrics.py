@@ -61,10 +61,10 @@ def test_no_two_living_workers_count_in_the_same_place(monkeypatch: pytest.Monke
     living: dict[int, SimpleNamespace] = {}
     for pid in range(4):
         living[pid] = SimpleNamespace()
-        choose(SimpleNamespace(WORKERS={other: living[other] for other in range(pid)}), living[pid])
+        choose(SimpleNamespace(WORKERS={other: living[other] for other in range(pid)}, SIG_QUEUE=None), living[pid])
     assert [living[pid].slot for pid in living] == [0, 1, 2, 3]
     replacement = SimpleNamespace()
-    choose(SimpleNamespace(WORKERS={0: living[0], 3: living[3]}), replacement)
+    choose(SimpleNamespace(WORKERS={0: living[0], 3: living[3]}, SIG_QUEUE=None), replacement)
     assert replacement.slot == 1
 
 
