@@ -115,15 +115,18 @@ def phases(everything: bool, other_ansible: bool) -> list[tuple[int, list[Stage]
     ]
     # Not beside the linters, who would see the playbook that one of these tests writes for a moment, nor beside the
     # service, whose answers are timed. The scenario render runs the tests of broken files.
-    playbooks = pytest(
-        "playbooks and test bed", "tests", "molecule/testbed/tests", "--ignore=tests/test_broken_customers.py"
-    )
-    with_hosts = [playbooks]
-    found = [(2, without_hosts), (2, with_hosts)]
+    unit_tests = sorted(f"tests/{path.name}" for path in (PROJECT / "tests").glob("test_*.py"))
+    unit_tests.remove("tests/test_broken_customers.py")
+    a_to_j = [path for path in unit_tests if path < "tests/test_k"]
+    playbooks = [
+        pytest("unit tests K to Z", *unit_tests[len(a_to_j) :], "molecule/testbed/tests"),
+        pytest("unit tests A to J", *a_to_j),
+    ]
+    found = [(2, without_hosts), (2, playbooks)]
     if other_ansible:
         without_hosts.append(with_other_ansible(ansible_lint))
-        # Neither is beside its twin, which has the same files.
-        found.append((2, [with_other_ansible(playbooks), with_other_ansible(render)]))
+        # None of them is beside its twin, which has the same files.
+        found.append((2, [with_other_ansible(stage) for stage in (*playbooks, render)]))
     if not everything:
         return found
     scenarios = {path.parent.name for path in (PROJECT / "molecule").glob("*/molecule.yml")} - {"render", "demo"}
@@ -134,7 +137,7 @@ def phases(everything: bool, other_ansible: bool) -> list[tuple[int, list[Stage]
         print("The host of `make demo` is up and stays so: the scenario demo is left out. `make clean` removes it.")
     else:
         # Before the other scenarios: on a new machine it builds what all of them need.
-        with_hosts.append(molecule("demo"))
+        playbooks.insert(0, molecule("demo"))
     longest_first = [each for each in LONG if each in scenarios] + sorted(scenarios - set(LONG))
     scenario_stages = [*map(molecule, longest_first), pytest("containers", "tests/app")]
     if other_ansible and OTHER_ANSIBLE == "ansible14":
