@@ -104,9 +104,9 @@ def test_no_setting_at_all_has_no_fault() -> None:
 
 NO_TOKEN = "write a random one (openssl rand -hex 32), or leave it empty: K3s then makes one"
 SCHEMES = "begin it with one of postgres://, postgresql://, mysql://, http://, https://, nats://"
-PINS = "write {v1.35.6+k3s1: {amd64: <sha256 of k3s>}}, for amd64, arm64, arm"
+PINS = "write {v1.36.4+k3s1: {amd64: <sha256 of k3s>}}, for amd64, arm64, arm"
 WRONG: list[tuple[str, Any, str]] = [
-    ("k3s_version", "1.35", "k3s_version: '1.35' is no release; write one such as v1.35.6+k3s1"),
+    ("k3s_version", "1.35", "k3s_version: '1.35' is no release; write one such as v1.36.4+k3s1"),
     ("k3s_version", 1.35, "k3s_version: is a number, not a text; put it in quotes"),
     (
         "k3s_release_url",
@@ -118,7 +118,7 @@ WRONG: list[tuple[str, Any, str]] = [
     (
         "k3s_checksums",
         {"1.35": {"amd64": HASH}},
-        "k3s_checksums.1.35: '1.35' is no release; write one such as v1.35.6+k3s1",
+        "k3s_checksums.1.35: '1.35' is no release; write one such as v1.36.4+k3s1",
     ),
     (
         "k3s_checksums",
@@ -466,7 +466,7 @@ def test_kube_vip_needs_an_ip_to_announce() -> None:
 
 def test_a_fault_of_all_hosts_is_told_once_and_one_of_some_with_their_names() -> None:
     bad = {"k3s_version": "1.35"}
-    fault = "k3s_version: '1.35' is no release; write one such as v1.35.6+k3s1"
+    fault = "k3s_version: '1.35' is no release; write one such as v1.36.4+k3s1"
     assert cluster_faults(cluster({"a": bad, "b": bad, "x": bad})) == [fault]
     assert cluster_faults(cluster({"a": bad, "b": {}, "x": bad})) == [f"hosts a, x: {fault}"]
     assert cluster_faults(cluster({"a": {}, "b": {}, "x": bad})) == [f"host x: {fault}"]

@@ -1,4 +1,4 @@
-"""Releases of K3s, such as v1.35.6+k3s1, and which of two is the newer one."""
+"""Releases of K3s, such as v1.36.4+k3s1, and which of two is the newer one."""
 
 from __future__ import annotations
 

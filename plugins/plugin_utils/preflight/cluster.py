@@ -42,7 +42,7 @@ CRITICAL_FLAGS = (
 
 def _release(value: object, _rule: object) -> str | None:
     known = not isinstance(value, str) or parse(value)
-    return None if known else f"{value!r} is no release; write one such as v1.35.6+k3s1"
+    return None if known else f"{value!r} is no release; write one such as v1.36.4+k3s1"
 
 
 def _address(value: object, _rule: object) -> str | None:
