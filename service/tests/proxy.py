@@ -28,6 +28,7 @@ class Proxy:
         self.served = dict.fromkeys(backends, 0)
         self._idle: dict[int, list[Streams]] = {port: [] for port in backends}
         self._turn = itertools.count()
+        self._looked = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Proxy"]:
@@ -47,7 +48,13 @@ class Proxy:
         """Ask every backend for its readiness, again and again."""
         while True:
             self.ready = [port for port in self.served if await self._is_ready(port)]
+            self._looked.set()
+            self._looked.clear()
             await asyncio.sleep(_POLL_SECONDS)
+
+    async def next_look(self) -> None:
+        """Return right after the backends were asked for their readiness once more."""
+        await self._looked.wait()
 
     async def _is_ready(self, port: int) -> bool:
         try:

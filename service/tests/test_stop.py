@@ -41,17 +41,17 @@ def is_refused(server: Server) -> bool:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigterm_takes_readiness_away_and_keeps_serving(workers: str) -> None:
-    with running({"DRAIN_SECONDS": "1", "WORKERS": workers}) as server:
+    with running({"DRAIN_SECONDS": "3", "WORKERS": workers}) as server:
         began = time.monotonic()
         server.terminate()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 3
         greeting = server.get()
         assert (greeting.status, greeting.body) == (200, b'{"response":"Hi!"}')
         assert server.get("/healthz").status == 200
         # The master tells one worker after the other, and whoever answers may be the next one.
         wait_for(lambda: all(server.get("/readyz").body == b'{"status":"draining"}' for _ in range(5)))
         assert server.wait() == 0
-        assert 1 <= time.monotonic() - began < 5
+        assert 3 <= time.monotonic() - began < 8
         assert is_refused(server)
 
 
@@ -126,21 +126,20 @@ def test_no_request_is_lost_while_draining() -> None:
             time.sleep(0.002)
         connection.close()
 
-    with running({"DRAIN_SECONDS": "2"}) as server, ThreadPoolExecutor() as pool:
+    with running({"DRAIN_SECONDS": "4"}) as server, ThreadPoolExecutor() as pool:
         for keep in (True, False, True, False):
             pool.submit(ask_until_enough, server, keep)
+        wait_for(lambda: sum(seen.values()) > 20)
         began = time.monotonic()
-        time.sleep(0.3)
-        before = sum(seen.values())
         server.terminate()
+        at_drain = sum(seen.values())
         time.sleep(1.2)
         enough.set()
         pool.shutdown()
-        assert time.monotonic() - began < 2.2, "the clients went on after the drain; this run says nothing"
+        assert time.monotonic() - began < 4, "the clients went on after the drain; this run says nothing"
         assert server.wait() == 0
     assert set(seen) == {(200, b'{"response":"Hi!"}')}
-    assert before > 20
-    assert sum(seen.values()) > 2 * before
+    assert sum(seen.values()) > at_drain + 20
 
 
 def test_silent_connections_do_not_hold_up_the_stop() -> None:
