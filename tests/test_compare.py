@@ -45,30 +45,30 @@ def test_what_the_server_adds_is_no_difference() -> None:
     live["spec"]["minReadySeconds"] = 5
     live["metadata"]["labels"]["rancher.example.com/project"] = "7"
     live["spec"]["template"]["spec"]["containers"][0]["stdin"] = False
-    assert compare.patch(declared(), live, {}) == {}
+    assert compare.patch(declared(), live) == {}
 
 
 def test_a_quantity_in_other_words_is_no_difference() -> None:
     live = deepcopy(DEPLOYED)
     live["spec"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "1", "memory": "65536Ki"}}
-    assert compare.patch(declared(), live, {}) == {}
+    assert compare.patch(declared(), live) == {}
 
 
 def test_empty_values_that_the_server_leaves_out_are_no_difference() -> None:
-    assert compare.patch(declared(tolerations=[], nodeSelector={}, note=""), DEPLOYED, {}) == {}
+    assert compare.patch(declared(tolerations=[], nodeSelector={}, note=""), DEPLOYED) == {}
 
 
 def test_a_false_that_someone_took_away_is_a_difference() -> None:
     live = deepcopy(DEPLOYED)
     del live["spec"]["template"]["spec"]["automountServiceAccountToken"]
-    patch = compare.patch(declared(), live, {})
+    patch = compare.patch(declared(), live)
     assert patch == {"spec": {"template": {"spec": {"automountServiceAccountToken": False}}}}
 
 
 def test_a_variable_that_someone_added_is_taken_away() -> None:
     live = deepcopy(DEPLOYED)
     live["spec"]["template"]["spec"]["containers"][0]["env"].append({"name": "EVIL", "value": "1"})
-    patch = compare.patch(declared(), live, {})
+    patch = compare.patch(declared(), live)
     assert list(compare.paths(patch, live)) == ["spec.template.spec.containers[greeter].env[EVIL]"]
     mended = compare.merged(live, patch)
     assert [each["name"] for each in mended["spec"]["template"]["spec"]["containers"][0]["env"]] == ["GREETING", "LOG"]
@@ -77,38 +77,64 @@ def test_a_variable_that_someone_added_is_taken_away() -> None:
 def test_a_changed_variable_is_named() -> None:
     live = deepcopy(DEPLOYED)
     live["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = "Hacked!"
-    patch = compare.patch(declared(), live, {})
+    patch = compare.patch(declared(), live)
     assert list(compare.paths(patch, live)) == ["spec.template.spec.containers[greeter].env[GREETING].value"]
 
 
 def test_a_new_variable_is_named() -> None:
     now = declared()
     now["spec"]["template"]["spec"]["containers"][0]["env"].append({"name": "NEW", "value": "1"})
-    patch = compare.patch(now, DEPLOYED, {})
+    patch = compare.patch(now, DEPLOYED)
     assert list(compare.paths(patch, DEPLOYED)) == ["spec.template.spec.containers[greeter].env[NEW]"]
 
 
-def test_a_value_that_is_no_longer_declared_is_taken_away_and_a_foreign_one_stays() -> None:
-    last = declared()
-    now = declared()
-    del now["metadata"]["labels"]["team"]
+def test_a_text_that_is_equal_as_a_quantity_is_another_text() -> None:
+    for was, now in (("1.10", "1.1"), ("2.0", "2"), ("1000", "1k"), ("007", "7")):
+        live, wanted = deepcopy(DEPLOYED), declared()
+        for found, value in ((live, was), (wanted, now)):
+            found["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = value
+        assert compare.patch(wanted, live) != {}
+
+
+def test_the_order_of_variables_is_no_difference() -> None:
     live = deepcopy(DEPLOYED)
-    live["metadata"]["labels"]["foreign"] = "yes"
-    assert compare.patch(now, live, last) == {"metadata": {"labels": {"team": None}}}
-    assert compare.merged(live, compare.patch(now, live, last))["metadata"]["labels"] == {"foreign": "yes"}
+    live["spec"]["template"]["spec"]["containers"][0]["env"].reverse()
+    assert compare.patch(declared(), live) == {}
 
 
-def test_replicas_stay_when_an_autoscaler_takes_over() -> None:
-    now = declared()
-    del now["spec"]["replicas"]
-    assert compare.patch(now, DEPLOYED, declared()) == {}
+def test_what_is_missing_as_a_whole_is_one_place() -> None:
+    live = deepcopy(DEPLOYED)
+    del live["spec"]["template"]["spec"]["containers"][0]["resources"]
+    patch = compare.patch(declared(), live)
+    assert list(compare.paths(patch, live)) == ["spec.template.spec.containers[greeter].resources"]
 
 
-def test_the_last_declaration_is_read_from_where_kubectl_keeps_it() -> None:
-    noted = compare.annotated(declared())
-    assert noted["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"].startswith("{")
-    assert compare.last_applied(noted) == declared()
-    assert compare.last_applied(DEPLOYED) == {}
+def test_two_patches_are_one_and_still_take_away() -> None:
+    assert compare.combined({"spec": {"a": 1}}, {"spec": {"b": None}, "c": [1]}) == {
+        "spec": {"a": 1, "b": None},
+        "c": [1],
+    }
+
+
+def test_more_items_than_declared_are_noticed_at_any_depth() -> None:
+    live = deepcopy(DEPLOYED)
+    assert not compare.has_more_items(live, declared())
+    live["spec"]["template"]["spec"]["containers"][0]["env"].append({"name": "EVIL", "value": "1"})
+    assert compare.has_more_items(live, declared())
+    assert not compare.has_more_items(declared(), live)
+
+
+def test_a_digest_is_of_what_is_declared_and_not_of_its_order() -> None:
+    turned = dict(reversed(declared().items()))
+    assert compare.digest(turned) == compare.digest(declared())
+    assert compare.digest(declared(replicas=3)) != compare.digest(declared())
+
+
+def test_quantities_are_summed_and_compared_as_such() -> None:
+    assert compare.added("500m", "1") == "1.500"
+    assert compare.added("64Mi", 0) == "67108864"
+    assert compare.less("1000Ki", "1Mi")
+    assert not compare.less("1000m", "1")
 
 
 VALUES = st.recursive(
@@ -123,13 +149,13 @@ SPECS = st.dictionaries(st.text("abcd", min_size=1, max_size=1), VALUES, max_siz
 
 # A busy machine is no fault of the code's.
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(now=SPECS, last=SPECS, live=SPECS)
-def test_an_applied_patch_leaves_nothing_to_do(now: dict[str, Any], last: dict[str, Any], live: dict[str, Any]) -> None:
+@given(now=SPECS, live=SPECS)
+def test_an_applied_patch_leaves_nothing_to_do(now: dict[str, Any], live: dict[str, Any]) -> None:
     def each(spec: dict[str, Any]) -> dict[str, Any]:
         return {"kind": "Anything", "spec": spec}
 
-    mended = compare.merged(each(live), compare.patch(each(now), each(live), each(last)))
-    assert compare.patch(each(now), mended, each(now)) == {}
+    mended = compare.merged(each(live), compare.patch(each(now), each(live)))
+    assert compare.patch(each(now), mended) == {}
 
 
 def test_a_complete_rollout() -> None:

@@ -17,9 +17,9 @@ def thing(kind: str, customer: str) -> dict[str, Any]:
     return {"kind": kind, "metadata": {"name": "greeter", "namespace": f"customer-{customer}"}}
 
 
-def error(message: str) -> dict[str, Any]:
+def error(message: str, code: int = 422) -> dict[str, Any]:
     """What kubernetes.core.k8s answers of an object that was refused."""
-    status = {"kind": "Status", "status": "Failure", "message": message, "reason": "Invalid", "code": 422}
+    status = {"kind": "Status", "status": "Failure", "message": message, "reason": "Invalid", "code": code}
     return {"changed": False, "result": {}, "error": {"msg": f"Failed to create object: {json.dumps(status)}"}}
 
 
@@ -33,21 +33,21 @@ DONE = {"changed": True, "result": {"kind": "Service"}, "method": "create"}
 def test_each_refused_object_comes_with_the_apis_own_message() -> None:
     sent = [thing("Deployment", "a"), thing("Service", "a"), thing("Deployment", "b-c")]
     assert customers_refused.refused(sent, answers(error(DENIED), DONE, error("no"))) == [
-        {"customer": "a", "object": "Deployment greeter", "message": DENIED},
-        {"customer": "b-c", "object": "Deployment greeter", "message": "no"},
+        {"customer": "a", "object": "Deployment greeter", "message": DENIED, "again": False},
+        {"customer": "b-c", "object": "Deployment greeter", "message": "no", "again": False},
     ]
 
 
 def test_a_single_object_is_answered_without_a_list() -> None:
     assert customers_refused.refused([thing("Service", "a")], error("no")) == [
-        {"customer": "a", "object": "Service greeter", "message": "no"}
+        {"customer": "a", "object": "Service greeter", "message": "no", "again": False}
     ]
     assert customers_refused.refused([thing("Service", "a")], DONE) == []
 
 
 def test_a_certificate_goes_by_its_customer() -> None:
     assert customers_refused.refused(["a", "b"], answers(DONE, error("no"))) == [
-        {"customer": "b", "object": "TLS certificate", "message": "no"}
+        {"customer": "b", "object": "Secret greeter-tls", "message": "no", "again": False}
     ]
 
 
@@ -58,6 +58,7 @@ def test_a_message_that_is_no_status_is_passed_on_as_it_is() -> None:
             "customer": "a",
             "object": "Middleware greeter",
             "message": "Failed to find exact match for traefik.io/v1alpha1.Middleware",
+            "again": False,
         }
     ]
 
@@ -70,9 +71,16 @@ def test_of_a_customer_without_a_namespace_only_that_is_reported() -> None:
     lost = 'namespaces "customer-a" not found'
     sent = [thing("Namespace", "a"), thing("Service", "a"), thing("Deployment", "a"), thing("Service", "b")]
     assert customers_refused.refused(sent, answers(error(DENIED), error(lost), error(lost), error("no"))) == [
-        {"customer": "a", "object": "Namespace customer-a", "message": DENIED},
-        {"customer": "b", "object": "Service greeter", "message": "no"},
+        {"customer": "a", "object": "Namespace customer-a", "message": DENIED, "again": False},
+        {"customer": "b", "object": "Service greeter", "message": "no", "again": False},
     ]
     # A namespace that is there, and one that somebody takes away meanwhile.
     assert len(customers_refused.refused(sent, answers(error(DENIED), error("no"), error(lost), DONE))) == 2
     assert len(customers_refused.refused(sent, answers(DONE, error(lost), error(lost), DONE))) == 2
+
+
+def test_what_the_cluster_had_no_time_for_may_be_sent_again() -> None:
+    codes = (400, 403, 404, 409, 422, 429, 500, 503, 504)
+    sent = [thing("Service", "a")] * len(codes)
+    found = customers_refused.refused(sent, answers(*(error("no", code) for code in codes)))
+    assert [code for code, each in zip(codes, found, strict=True) if each["again"]] == [409, 429, 500, 503, 504]

@@ -9,13 +9,13 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.greeter.fleet.plugins.module_utils.compare import rolled_out
+from ansible_collections.greeter.fleet.plugins.module_utils.fleet import FLEET, INSTANCE, label
 from ansible_collections.greeter.fleet.plugins.module_utils.kubernetes_api import (
     Cluster,
     ClusterError,
     Object,
     UnreachableError,
 )
-from ansible_collections.greeter.fleet.plugins.module_utils.plan import FLEET, INSTANCE, label
 
 OPTIONS = {
     "kubeconfig": {"type": "path", "required": True},

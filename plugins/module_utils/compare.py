@@ -1,11 +1,11 @@
-"""A declared Kubernetes object against the live one: what differs, and the patch that mends it.
+"""A declared Kubernetes object against the live one: what differs in what is declared.
 
-What is compared is what is declared: whatever else the server or another controller has filled in stays theirs. Lists
-are compared as a whole, and what was declared last time and no longer is goes, as with `kubectl apply`.
+Whatever else is there is not looked at here; ownership tells what of it somebody else has set.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
@@ -14,66 +14,54 @@ from kubernetes.utils.quantity import parse_quantity
 
 Object = dict[str, Any]
 
-# Where `kubectl apply` and kubernetes.core keep what was declared last.
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+# Fields in which equal quantities may be written differently: the server writes 1000m as 1. Elsewhere both are texts.
+QUANTITIES = {"averageValue", "default", "defaultRequest", "hard", "limits", "requests"}
 
 
-def annotated(declared: Object) -> Object:
-    """``declared`` with itself as the annotation that the next comparison will read."""
+def digest(declared: Object) -> str:
+    """What is declared, in 16 characters that say whether it is the same as last time."""
     text = json.dumps(declared, separators=(",", ":"), sort_keys=True)
-    annotations = {**declared["metadata"].get("annotations", {}), LAST_APPLIED: text}
-    return {**declared, "metadata": {**declared["metadata"], "annotations": annotations}}
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def last_applied(live: Object) -> Object:
-    """What was declared of ``live`` last time; empty if that is not known."""
-    try:
-        return dict(json.loads(live["metadata"].get("annotations", {})[LAST_APPLIED]))
-    except (KeyError, TypeError, ValueError):
-        return {}
+def same(declared: object, live: object, quantities: bool = False) -> bool:
+    """Whether ``live`` holds all that is ``declared``, in lists neither more nor less.
 
-
-def same(declared: object, live: object) -> bool:
-    """Whether ``live`` holds all that is ``declared``, in lists neither more nor less."""
+    The order of items that have names is the server's affair.
+    """
     if live is None:
         # The server leaves out what is empty. A declared false that is not there is no such case: someone took it away.
         return declared is None or declared in ("", [], {})
     if isinstance(declared, Mapping) and isinstance(live, Mapping):
-        return all(same(value, live.get(key)) for key, value in declared.items())
+        return all(same(value, live.get(key), quantities or key in QUANTITIES) for key, value in declared.items())
     if isinstance(declared, list) and isinstance(live, list):
-        return len(declared) == len(live) and all(map(same, declared, live))
-    return declared == live or _same_quantity(declared, live)
+        if len(declared) != len(live):
+            return False
+        if _named(declared) and _named(live):
+            held = {item["name"]: item for item in live}
+            return all(same(item, held.get(item["name"]), quantities) for item in declared)
+        return all(same(*pair, quantities) for pair in zip(declared, live, strict=True))
+    return declared == live or (quantities and _same_quantity(declared, live))
 
 
 def _same_quantity(declared: object, live: object) -> bool:
-    # The server writes 1000m as 1.
     try:
         return bool(parse_quantity(declared) == parse_quantity(live))
     except (ArithmeticError, ValueError):
         return False
 
 
-def patch(declared: Mapping[str, Any], live: Mapping[str, Any], last: Mapping[str, Any], path: str = "") -> Object:
-    """The JSON merge patch (RFC 7396) that makes ``live`` hold what is ``declared``; empty if it does.
-
-    Args:
-        declared: The object as it must be.
-        live: The object as the server has it.
-        last: The object as it was declared last, see `last_applied`.
-        path: Where in an object these are, such as ``spec.template``.
-    """
+def patch(declared: Mapping[str, Any], live: Mapping[str, Any], quantities: bool = False) -> Object:
+    """The JSON merge patch (RFC 7396) that makes ``live`` hold what is ``declared``; empty if it does."""
     found: Object = {}
     for key, value in declared.items():
-        held, before = live.get(key), last.get(key)
+        held, of_quantities = live.get(key), quantities or key in QUANTITIES
         if isinstance(value, Mapping) and isinstance(held, Mapping):
-            below = patch(value, held, before if isinstance(before, Mapping) else {}, f"{path}.{key}" if path else key)
-            if below:
+            if below := patch(value, held, of_quantities):
                 found[key] = below
-        elif not same(value, held):
+        elif not same(value, held, of_quantities):
             found[key] = value
-    gone = [key for key in last if key not in declared and key in live]
-    # An autoscaler that takes over starts from the pods that are there.
-    return found | {key: None for key in gone if (path, key) != ("spec", "replicas")}
+    return found
 
 
 def merged(live: object, change: Mapping[str, Any]) -> Object:
@@ -87,19 +75,37 @@ def merged(live: object, change: Mapping[str, Any]) -> Object:
     return result
 
 
+def combined(first: Mapping[str, Any], second: Mapping[str, Any]) -> Object:
+    """Two merge patches as one."""
+    result = dict(first)
+    for key, value in second.items():
+        held = result.get(key)
+        result[key] = combined(held, value) if isinstance(held, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def has_more_items(live: object, declared: object) -> bool:
+    """Whether a list of ``live`` has items, by their names, that are not ``declared``."""
+    if isinstance(live, Mapping) and isinstance(declared, Mapping):
+        return any(has_more_items(live.get(key), value) for key, value in declared.items())
+    if _named(live) and _named(declared):
+        wanted = {item["name"]: item for item in declared}
+        return any(item["name"] not in wanted or has_more_items(item, wanted[item["name"]]) for item in live)
+    return False
+
+
 def paths(change: object, live: object, path: str = "") -> Iterator[str]:
     """Where a merge patch of ``live`` changes something, such as ``spec.template.spec.containers[greeter].image``."""
-    if isinstance(change, Mapping):
+    if isinstance(change, Mapping) and isinstance(live, Mapping):
         for key, value in change.items():
-            held = live.get(key) if isinstance(live, Mapping) else None
-            yield from paths(value, held, f"{path}.{key}" if path else key)
+            yield from paths(value, live.get(key), f"{path}.{key}" if path else key)
     elif _named(change) and _named(live):
         new, old = ({item["name"]: item for item in items} for items in (change, live))
         for name in sorted(new.keys() | old.keys()):
             if name not in new or name not in old:
                 yield f"{path}[{name}]"
             else:
-                yield from paths(patch(new[name], old[name], {}), old[name], f"{path}[{name}]")
+                yield from paths(patch(new[name], old[name]), old[name], f"{path}[{name}]")
     else:
         yield path
 
@@ -108,6 +114,16 @@ def _named(items: object) -> TypeGuard[list[Mapping[str, Any]]]:
     return (
         isinstance(items, list) and bool(items) and all(isinstance(item, Mapping) and "name" in item for item in items)
     )
+
+
+def less(first: object, second: object) -> bool:
+    """Whether a quantity is smaller than another."""
+    return bool(parse_quantity(first) < parse_quantity(second))
+
+
+def added(first: object, second: object) -> str:
+    """The sum of two quantities."""
+    return f"{parse_quantity(first) + parse_quantity(second):f}"
 
 
 def rolled_out(deployment: Object) -> bool:

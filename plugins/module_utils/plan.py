@@ -1,26 +1,28 @@
-"""What a run would do to the objects of a fleet, and the lines that say so."""
+"""What a run would do to the objects of a fleet."""
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import yaml
-from ansible_collections.greeter.fleet.plugins.module_utils.compare import (
-    LAST_APPLIED,
-    annotated,
-    last_applied,
-    merged,
-    patch,
-    paths,
-    rolled_out,
+from ansible_collections.greeter.fleet.plugins.module_utils.compare import added, less, merged
+from ansible_collections.greeter.fleet.plugins.module_utils.difference import DECLARED, PUT_BACK, Difference
+from ansible_collections.greeter.fleet.plugins.module_utils.fleet import (
+    FLEET,
+    ID,
+    INSTANCE,
+    Fleet,
+    annotation,
+    label,
+    leaves,
 )
-from ansible_collections.greeter.fleet.plugins.module_utils.kubernetes_api import Cluster, Object
+from ansible_collections.greeter.fleet.plugins.module_utils.kubernetes_api import Cluster, ClusterError, Object
+from ansible_collections.greeter.fleet.plugins.module_utils.ownership import RECORD
+from ansible_collections.greeter.fleet.plugins.module_utils.report import Report, labelled, some
 
-INSTANCE = "app.kubernetes.io/instance"
-FLEET = "app.kubernetes.io/managed-by"
 # What only the server has to say is of no interest in a difference.
 SERVER_SIDE = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
 # The C parser takes a tenth of the time; PyYAML has it wherever libyaml was there to build it with.
@@ -30,45 +32,43 @@ Key = tuple[str, str]
 
 
 class Kind(NamedTuple):
-    """What people call a change of such an object, and the setting that turns it off where a cluster has none."""
+    """A kind of object, the setting that turns it off where a cluster has none, and what brings it."""
 
     api_version: str
     kind: str
-    label: str = ""
     setting: str = ""
+    remedy: str = "use a newer Kubernetes"
 
 
 # Every kind a customer may have, in the order they are made.
 KINDS = (
     Kind("v1", "Namespace"),
-    Kind("v1", "ResourceQuota", "quota"),
-    Kind("v1", "LimitRange", "resources"),
-    Kind("networking.k8s.io/v1", "NetworkPolicy", "network policy"),
+    Kind("v1", "ResourceQuota"),
+    Kind("v1", "LimitRange"),
+    Kind("networking.k8s.io/v1", "NetworkPolicy"),
     Kind("v1", "ServiceAccount"),
-    Kind("v1", "Secret", "TLS certificate"),
+    Kind("v1", "Secret"),
     Kind("apps/v1", "Deployment"),
     Kind("v1", "Service"),
-    Kind("autoscaling/v2", "HorizontalPodAutoscaler", "autoscaling", "replicas instead of autoscaling"),
-    Kind("policy/v1", "PodDisruptionBudget", "disruption budget", "disruption_budget: false"),
-    Kind("traefik.io/v1alpha1", "Middleware", "HTTPS redirect", "tls.redirect: false"),
+    Kind("autoscaling/v2", "HorizontalPodAutoscaler", "replicas instead of autoscaling"),
+    Kind("policy/v1", "PodDisruptionBudget", "disruption_budget: false"),
+    Kind("traefik.io/v1alpha1", "Middleware", "tls.redirect: false", "install Traefik's CRDs"),
     Kind("networking.k8s.io/v1", "Ingress"),
 )
-# What people call the change of a field, by a part of its path. The first that fits counts, and before the kind's.
-LABELS = {
-    r"metadata\.labels": "labels",
-    re.escape(LAST_APPLIED): "the record of what was declared",
-    r"metadata\.annotations": "annotations",
-    r"spec\.replicas$": "replicas",
-    r"env\[GREETING\]": "greeting",
-    r"env(\[|$)": "env",
-    r"\.image$": "image",
-    r"\.resources": "resources",
-    r"nodeSelector": "node selector",
-    r"tolerations": "tolerations",
-    r"spec\.rules": "hosts",
-    r"spec\.tls": "TLS",
-    r"spec\.ingressClassName": "ingress class",
-}
+# What else changes what a customer's objects mean, and by which labels it is none that a controller has made for them.
+FOREIGN = (
+    ("rbac.authorization.k8s.io/v1", "Role", ""),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding", ""),
+    ("apps/v1", "StatefulSet", ""),
+    ("apps/v1", "DaemonSet", ""),
+    ("apps/v1", "ReplicaSet", "!pod-template-hash"),
+    ("batch/v1", "Job", ""),
+    ("batch/v1", "CronJob", ""),
+    ("v1", "Pod", "!pod-template-hash"),
+    ("discovery.k8s.io/v1", "EndpointSlice", "endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io"),
+)
+# Requests at a time.
+REQUESTS = 8
 
 
 def key(found: Object) -> Key:
@@ -76,9 +76,10 @@ def key(found: Object) -> Key:
     return found["metadata"].get("namespace", ""), found["metadata"]["name"]
 
 
-def label(found: Object, name: str) -> str:
-    """One label's value, empty if it is not there."""
-    return str((found["metadata"].get("labels") or {}).get(name, ""))
+def names_certificate(ingress: Object) -> bool:
+    """Whether an Ingress serves a certificate that somebody has declared, and not one that cert-manager fetches."""
+    fetched = any(annotation(ingress, f"cert-manager.io/{each}") for each in ("issuer", "cluster-issuer"))
+    return not fetched and any(each.get("secretName") == "greeter-tls" for each in ingress["spec"].get("tls") or [])
 
 
 def reference(found: Object) -> Object:
@@ -92,7 +93,8 @@ def view(found: Object | None, side: str) -> Object | str:
     if found is None:
         return ""
     metadata = {name: value for name, value in found["metadata"].items() if name not in SERVER_SIDE}
-    annotations = {name: value for name, value in metadata.get("annotations", {}).items() if name != LAST_APPLIED}
+    hide = (RECORD, DECLARED, PUT_BACK)
+    annotations = {name: value for name, value in (metadata.get("annotations") or {}).items() if name not in hide}
     rest = {name: value for name, value in found.items() if name != "status"}
     hidden = {"data": f"not shown ({side})"} if found["kind"] == "Secret" else {}
     return rest | hidden | {"metadata": metadata | {"annotations": annotations}}
@@ -102,11 +104,15 @@ class Plan:
     """What a run would do to the objects of a fleet.
 
     Attributes:
-        apply: Objects to create as they are, and merge patches with the name of the object they are for.
+        fleet: Whose objects are whose in this cluster.
+        fields: JSON merge patches, with the name of the object they are for, that take away what others have added.
         secrets: Customers whose Secret differs.
         remove: References to the objects to delete.
+        later: Quotas that may shrink once the rollouts are complete.
         waiting: Customers whose rollout is not complete or will begin.
+        leaving: Namespaces of absent customers that are being deleted already.
         faults: Why nothing may be changed; empty if something may.
+        report: What to tell people.
         diff: What differs, as Ansible shows it with ``--diff``.
     """
 
@@ -115,20 +121,18 @@ class Plan:
 
         Without ``with_diff`` there is no ``diff``: writing thousands of objects takes longer than all the rest.
         """
-        self.cluster, self.with_diff = cluster, with_diff
-        self.fleet: str = params["fleet"]
-        self.prune: bool = params["prune"]
-        self.apply: list[Object] = []
+        self.cluster, self.params, self.with_diff = cluster, params, with_diff
+        self.fields: list[Object] = []
         self.secrets: set[str] = set()
         self.remove: list[Object] = []
+        self.later: list[Object] = []
         self.waiting: set[str] = set()
+        self.leaving: list[str] = []
         self.faults: list[str] = []
         self.diff: list[Object] = []
-        # Customer → labels of what changes: because it is declared so, or because someone changed it by hand.
-        self._changed: dict[str, set[str]] = defaultdict(set)
-        self._drifted: dict[str, set[str]] = defaultdict(set)
-        self._new: dict[str, list[str]] = {}  # customer → hosts
-        self._leaving: dict[str, str] = {}  # customer → absent or undeclared
+        self._apply: dict[str, list[Object]] = defaultdict(list)  # by kind
+        self._had_certificate = False
+        self._quotas: list[tuple[Object, Object | None]] = []
 
         self._declared: dict[tuple[str, str], dict[Key, Object]] = defaultdict(dict)
         for text in (params["objects"], params["secrets"]):
@@ -138,36 +142,87 @@ class Plan:
         self._customers = {
             name: label(found, INSTANCE) for (_, name), found in self._declared["v1", "Namespace"].items()
         }
-        self._compare_namespaces(params["absent"])
-        for kind in KINDS[1:]:
+        self.report = Report(list(self._customers.values()), params["refused"])
+        self._answers = self._ask()
+        namespaces = self._answer("v1", "Namespace")
+        self.fleet = Fleet(params["fleet"], params["cluster"], {name: found for (_, name), found in namespaces.items()})
+        if self.fleet.fault:
+            self.faults.append(self.fleet.fault)
+            return
+        self._compare_namespaces(namespaces)
+        # The Ingresses say whether to look for Secrets.
+        for kind in sorted(KINDS[1:], key=lambda kind: kind.kind == "Secret"):
             self._compare_kind(kind)
+        for declared, live in self._quotas:
+            self._compare_quota(declared, live)
+        self._look_for_foreign()
+
+    @property
+    def apply(self) -> list[Object]:
+        """The objects to send, as they are to be, in the order they are made."""
+        found = [each for kind in KINDS for each in self._apply[kind.kind]]
+        return [each for each in found if label(each, INSTANCE) not in self.report.refused]
+
+    def _ask(self) -> dict[tuple[str, str], Future[dict[Key, Object]]]:
+        """Ask for all objects of every kind, several at a time: a cluster may be far away."""
+        kinds = [(each.api_version, each.kind, "") for each in KINDS if each.kind != "Secret"] + list(FOREIGN)
+        if not self.cluster:
+            return {}
+        with ThreadPoolExecutor(max_workers=REQUESTS) as pool:
+            # What a version of the API serves is asked once, before its kinds.
+            versions = {api_version for api_version, _, _ in kinds}
+            list(pool.map(self.cluster.serves, versions, ["Namespace"] * len(versions)))
+            return {
+                (api_version, kind): pool.submit(self._held, api_version, kind, labels=labels)
+                for api_version, kind, labels in kinds
+            }
+
+    def _answer(self, api_version: str, kind: str) -> dict[Key, Object]:
+        return self._answers[api_version, kind].result() if self._answers else {}
 
     def _held(self, api_version: str, kind: str, **query: str) -> dict[Key, Object]:
         return {key(found): found for found in self.cluster.objects(api_version, kind, **query)} if self.cluster else {}
 
-    def _compare_namespaces(self, absent: Collection[str]) -> None:
-        held = self._held("v1", "Namespace")
+    def _compare_namespaces(self, held: dict[Key, Object]) -> None:
+        own = self.fleet.namespace
+        if self.cluster:
+            self._compare(own, held.pop(key(own), None))
         for place, found in self._declared["v1", "Namespace"].items():
             customer, live = label(found, INSTANCE), held.pop(place, None)
-            if live and label(live, FLEET) != self.fleet:
-                self.faults.append(
-                    f"customer {customer}: the namespace {place[1]} is there already and not "
-                    f"this fleet's: it has no label {FLEET}={self.fleet}; rename the customer, or remove the namespace"
-                )
-            elif live and "deletionTimestamp" in live["metadata"]:
-                self.faults.append(
-                    f"customer {customer}: the namespace {place[1]} is being deleted; run again when it is gone"
-                )
-            else:
+            if not self._refuse(found, live):
                 if live is None:
-                    self._new[customer] = []
+                    self.report.new[customer] = []
                 self._compare(found, live)
-        for (_, name), live in held.items():
-            if label(live, FLEET) == self.fleet and "deletionTimestamp" not in live["metadata"]:
-                customer = label(live, INSTANCE) or name
-                self._leaving[customer] = "absent" if customer in absent else "undeclared"
-                if customer in absent or self.prune:
-                    self._remove(live)
+        undeclared = [found for found in held.values() if label(found, FLEET) == self.fleet.name]
+        self._leave(undeclared)
+
+    def _leave(self, undeclared: list[Object]) -> None:
+        """Decide which of the namespaces that no customer declares go."""
+        pruned = 0
+        for live in undeclared:
+            name, customer = live["metadata"]["name"], label(live, INSTANCE)
+            absent = customer in self.params["absent"]
+            if not (self.fleet.owns(live) and self.fleet.names(live)):
+                self.report.strangers.append(name)
+            elif leaves(live):
+                if absent:
+                    self.leaving.append(name)
+                    self.report.leaving[customer] = "absent", " (is being removed)"
+            elif absent:
+                self.report.leaving[customer] = "absent", ""
+                self._remove(live)
+            elif self.params["prune"] and not self.fleet.new:
+                self.report.leaving[customer] = "undeclared", ""
+                pruned += 1
+                self._remove(live)
+            else:
+                why = "a first run removes nobody" if self.params["prune"] else "customers_prune would remove it"
+                self.report.leaving[customer] = "undeclared", f" (stays; {why})"
+        if pruned > self.params["prune_limit"]:
+            self.faults.append(
+                f"customers_prune would remove {pruned} customers ({some(sorted(self.report.leaving))}), and at most "
+                f"{self.params['prune_limit']} may go in one run; set customers_prune_limit to {pruned} if it is meant"
+            )
 
     def _compare_kind(self, kind: Kind) -> None:
         api_version, name = kind.api_version, kind.kind
@@ -176,46 +231,127 @@ class Plan:
             customers = some(sorted({self._customers[namespace] for namespace, _ in declared}))
             self.faults.append(
                 f"customers {customers}: the cluster serves no {name} of {api_version}; "
-                f"set {kind.setting} for them or in customers_defaults, or use a newer Kubernetes"
+                f"set {kind.setting} for them or in customers_defaults, or {kind.remedy}"
             )
             return
-        held = self._held(api_version, name, labels=f"{FLEET}={self.fleet}")
+        if name == "Secret":
+            # Nobody's Secrets are read where no certificate is declared or was.
+            ours = f"{FLEET}={self.fleet.name}"
+            held = self._held(api_version, name, labels=ours) if declared or self._had_certificate else {}
+        else:
+            held = self._answer(api_version, name)
+        if name == "Ingress":
+            self._look_for_shared_hosts(declared, held)
+            self._had_certificate = any(map(names_certificate, held.values()))
         for place, found in declared.items():
             live = held.pop(place, None)
-            if live is None and self._customers[place[0]] not in self._new:
-                # Not under our label: gone, or someone has taken the label off.
-                query = {"namespace": place[0], "fields": f"metadata.name={place[1]}"}
-                live = self._held(api_version, name, **query).get(place)
-            self._compare(found, live)
+            if label(found, INSTANCE) not in self.report.refused and not self._refuse(found, live):
+                if name == "ResourceQuota":
+                    self._quotas.append((found, live))
+                else:
+                    self._compare(found, live)
         for (namespace, _), live in held.items():
             if namespace in self._customers:
-                self._changed[self._customers[namespace]].add(kind.label or f"{name} not declared")
-                self._remove(live)
+                self._drop(live, self._customers[namespace])
+
+    def _refuse(self, declared: Object, live: Object | None) -> bool:
+        """Send nothing of a customer's if an object of a name that is theirs is somebody else's, or on its way out."""
+        if live is None or (self.fleet.owns(live) and not leaves(live)):
+            return False
+        owner = label(live, FLEET)
+        by = f"{FLEET} is {owner or 'not there'}" if owner != self.fleet.name else f"it lacks {ID}={self.fleet.id}"
+        remedy = "remove it, or rename the customer" if live["kind"] == "Namespace" else "remove it"
+        why = f"is there already and not this fleet's by its labels ({by}); {remedy}"
+        if self.fleet.owns(live):
+            why = "is being deleted; run again when it is gone"
+        self.report.refuse(label(declared, INSTANCE), f"{live['kind']} {live['metadata']['name']}", why)
+        return True
+
+    def _drop(self, live: Object, customer: str) -> None:
+        """Remove what is no longer declared of a customer's, and tell what somebody else has put there."""
+        if not (self.fleet.owns(live) and self.fleet.names(live)):
+            if live["kind"] not in ("Secret", "ServiceAccount"):
+                self._tell_foreign(live)
+        elif not leaves(live):
+            self.report.changed[customer].add(labelled(live["kind"], "not declared"))
+            self._remove(live)
+
+    def _look_for_shared_hosts(self, declared: Mapping[Key, Object], held: Mapping[Key, Object]) -> None:
+        """Refuse a customer whose host an Ingress serves that stays and is not theirs."""
+        going = {each["metadata"]["name"] for each in self.remove}
+        served = {
+            rule.get("host"): place
+            for place, found in held.items()
+            if place[0] not in self._customers and place[0] not in going
+            for rule in found["spec"].get("rules") or []
+        }
+        for (_, name), found in declared.items():
+            for rule in found["spec"]["rules"] if served else ():
+                if place := served.get(rule["host"]):
+                    self.report.refuse(
+                        label(found, INSTANCE),
+                        f"Ingress {name}",
+                        f"{rule['host']} is served by the Ingress {'/'.join(place)} already; remove that, or its "
+                        "customer (state: absent), or choose another host",
+                    )
+
+    def _look_for_foreign(self) -> None:
+        """Name what nobody has declared in the namespaces of customers, and no controller has made."""
+        for api_version, kind, _ in FOREIGN:
+            try:
+                for found in self._answer(api_version, kind).values():
+                    if found["metadata"].get("namespace") in self._customers:
+                        self._tell_foreign(found)
+            except ClusterError:
+                self.report.unseen.append(kind)
+        for kind, name in sorted(self.report.foreign):
+            if kind in self.params["refuse_foreign"]:
+                self.faults.append(
+                    f"customers {some(sorted(self.report.foreign[kind, name]))}: nobody has declared the {kind} {name} "
+                    f"there; remove it, or take {kind} out of customers_refuse_foreign"
+                )
+
+    def _tell_foreign(self, found: Object) -> None:
+        if not any(owner.get("controller") for owner in found["metadata"].get("ownerReferences") or []):
+            place = found["kind"], found["metadata"]["name"]
+            self.report.foreign[place].add(self._customers[found["metadata"]["namespace"]])
 
     def _compare(self, declared: Object, live: Object | None) -> None:
-        customer, kind = label(declared, INSTANCE), declared["kind"]
-        # A record of what was declared would be the key once more, and `kubectl describe` shows annotations.
-        wanted = declared if kind == "Secret" else annotated(declared)
-        last = last_applied(live) if live else {}
-        change = patch(wanted, live, last) if live else wanted
-        if kind == "Deployment" and (change or live is None or not rolled_out(live)):
+        found = Difference(declared, live, self.fleet.id)
+        customer = found.customer
+        if found.rolls_out:
             self.waiting.add(customer)
-        if not change:
+        if not found:
             return
-        if live is not None:
-            places = list(paths(change, live))
-            others = [place for place in places if not place.endswith(LAST_APPLIED)]
-            notes = self._drifted if last == declared else self._changed
-            notes[customer] |= {labelled(kind, place) for place in others or places}
-        elif customer not in self._new:
-            self._changed[customer].add(labelled(kind, "missing"))
-        elif kind == "Ingress":
-            self._new[customer] = [rule["host"] for rule in declared["spec"]["rules"]]
-        if kind == "Secret":
+        self.report.note(found)
+        if live is None and customer in self.report.new and found.kind == "Ingress":
+            self.report.new[customer] = [rule["host"] for rule in declared["spec"]["rules"]]
+        self._add_diff(live, found.after)
+        if self.report.gives_up(found):
+            return
+        if found.fields:
+            self.fields.append(merged(found.fields, reference(declared)))
+        if found.kind == "Secret":
             self.secrets.add(customer)
         else:
-            self.apply.append(merged(change, reference(declared)))
-        self._add_diff(live, merged(live, change))
+            self._apply[found.kind].append(found.sent)
+
+    def _compare_quota(self, declared: Object, live: Object | None) -> None:
+        """At no moment is a quota smaller than what runs and what comes."""
+        customer, hard = label(declared, INSTANCE), declared["spec"]["hard"]
+        held = (live or {}).get("spec", {}).get("hard", {})
+        shrinks = any(name not in hard or less(hard[name], value) for name, value in held.items())
+        if live is None or not shrinks or customer not in self.waiting:
+            self._compare(declared, live)
+            return
+        found = Difference(declared, live, self.fleet.id)
+        self.later.append(found.sent)
+        self.report.note(found)
+        self._add_diff(live, found.after)
+        if any(name not in held or less(held[name], value) for name, value in hard.items()):
+            both = hard | {name: added(value, hard.get(name, 0)) for name, value in held.items()}
+            for_now = Difference(merged(declared, {"spec": {"hard": both}}), live, self.fleet.id)
+            self._apply["ResourceQuota"].append(for_now.sent)
 
     def _remove(self, live: Object) -> None:
         self.remove.append(reference(live))
@@ -228,30 +364,3 @@ class Plan:
         name = "/".join(filter(None, (found["kind"], *key(found))))
         sides = {"before": view(before, "before"), "after": view(after, "after")}
         self.diff.append({**sides, "before_header": name, "after_header": name})
-
-    def report(self) -> list[str]:
-        """The plan in lines, one for each customer that is not as declared, and a sum."""
-        lines = [f"+ new         {name}: {', '.join(hosts)}" for name, hosts in self._new.items()]
-        changed = sorted((self._changed.keys() | self._drifted.keys()) - self._new.keys())
-        for name in changed:
-            by_hand = ", ".join(sorted(self._drifted[name]))
-            parts = [", ".join(sorted(self._changed[name])), by_hand and f"changed by hand in the cluster: {by_hand}"]
-            lines.append(f"~ changed     {name}: {'; '.join(filter(None, parts))}")
-        for name, why in sorted(self._leaving.items()):
-            stays = " (stays; customers_prune would remove it)" if why == "undeclared" and not self.prune else ""
-            lines.append(f"- {why:11} {name}{stays}")
-        unchanged = len(self._customers) - len(self._new) - len(changed)
-        lines.append(f"= unchanged   {unchanged} of {len(self._customers)}")
-        return lines
-
-
-def labelled(kind: str, path: str) -> str:
-    """What people call the change of a field."""
-    of_kind = next((each.label for each in KINDS if each.kind == kind), "")
-    return next((word for part, word in LABELS.items() if re.search(part, path)), of_kind or f"{kind} {path}")
-
-
-def some(names: list[str], most: int = 10) -> str:
-    """A few of the names, and how many more there are."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.greeter.fleet.plugins.module_utils.fleet import INSTANCE, label
 from ansible_collections.greeter.fleet.plugins.module_utils.kubernetes_api import (
     Cluster,
     ClusterError,
@@ -20,8 +21,12 @@ def main() -> None:
             "objects": {"type": "str", "required": True},
             "secrets": {"type": "str", "default": "", "no_log": True},
             "fleet": {"type": "str", "required": True},
+            "cluster": {"type": "str", "default": ""},
             "absent": {"type": "list", "elements": "str", "default": []},
             "prune": {"type": "bool", "default": False},
+            "prune_limit": {"type": "int", "default": 10},
+            "refuse_foreign": {"type": "list", "elements": "str", "default": []},
+            "refused": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,
     )
@@ -32,14 +37,30 @@ def main() -> None:
         module.fail_json(msg=f"Nothing was changed: {error}")
     if plan.faults:
         module.fail_json(msg="\n".join(["Nothing was changed:", *(f"- {fault}" for fault in plan.faults)]))
+    report = plan.report
     title = f"Plan for {cluster.url}:" if cluster else "Plan for a cluster that is not there yet:"
+    found = {
+        "fields": [each for each in plan.fields if label(each, INSTANCE) not in report.refused],
+        "apply": plan.apply,
+        "secrets": sorted(plan.secrets - report.refused.keys()),
+        "remove": plan.remove,
+        "later": plan.later,
+    }
     module.exit_json(
-        changed=module.check_mode and bool(plan.apply or plan.secrets or plan.remove),
-        report=[title, *plan.report()],
-        apply=plan.apply,
-        secrets=sorted(plan.secrets),
-        remove=plan.remove,
-        waiting=sorted(plan.waiting),
+        changed=module.check_mode and any(found.values()),
+        report=[title, *report.lines()],
+        **found,
+        id=plan.fleet.id,
+        waiting=sorted(plan.waiting - report.refused.keys()),
+        leaving=plan.leaving,
+        refused=[
+            {"customer": customer, "object": name, "message": why}
+            for customer, reasons in report.refused.items()
+            for name, why in reasons.items()
+        ],
+        differences=[
+            {"customer": customer, "object": name, "message": what} for customer, name, what in report.differences
+        ],
         **({"diff": plan.diff} if module._diff else {}),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ STANDING: dict[str, Any] = {
 }
 
 
-MARKS = ("+ ", "~ ", "- ", "= ")
+MARKS = ("+ ", "~ ", "- ", "= ", "! ", "? ")
 
 
 class Story:
@@ -82,8 +83,9 @@ class Story:
 
 
 def plan_lines(output: str) -> list[str]:
-    """The lines of the plan in what a playbook printed."""
-    return [line.strip() for line in output.splitlines() if line.startswith("        ") and line.strip()[:2] in MARKS]
+    """The lines of the plan in what a playbook printed, without the times."""
+    lines = [line.strip() for line in output.splitlines() if line.startswith("        ")]
+    return [re.sub(r" \(\d{4}-[^)]*Z\)", "", line) for line in lines if line[:2] in MARKS]
 
 
 @pytest.fixture(scope="session")

@@ -49,15 +49,23 @@ def test_a_mixed_change_is_planned_in_the_operators_words(story: Story) -> None:
 def test_what_was_changed_by_hand_is_shown_and_healed(story: Story) -> None:
     kubectl = story.fleet.kubectl
     kubectl("set", "env", "deployment/greeter", "GREETING=Hacked!", "EVIL=1", "--namespace=customer-a")
-    kubectl("delete", "service", "greeter", "--namespace=customer-b")
     kubectl(
-        "label", "ingress", "greeter", "app.kubernetes.io/managed-by=someone", "--overwrite", "--namespace=customer-c"
+        "patch",
+        "service",
+        "greeter",
+        "--namespace=customer-a",
+        "--type=merge",
+        '--patch={"spec":{"externalIPs":["192.0.2.1"]}}',
     )
+    kubectl("delete", "service", "greeter", "--namespace=customer-b")
+    for label in ("app.kubernetes.io/managed-by=someone", "greeter-fleet/id-"):
+        kubectl("label", "ingress", "greeter", label, "--overwrite", "--namespace=customer-c")
     kubectl("label", "deployment", "greeter", "mine=yes", "--overwrite", "--namespace=customer-c")
     assert story.plan() == [
-        "~ changed     a: changed by hand in the cluster: env, greeting",
-        "~ changed     b: Service missing",
-        "~ changed     c: changed by hand in the cluster: labels",
+        "~ changed     a: changed in the cluster by kubectl-patch: Service spec.externalIPs; "
+        "changed in the cluster by kubectl-set: env, greeting",
+        "~ changed     b: changed in the cluster: Service missing",
+        "~ changed     c: changed in the cluster by kubectl-label: labels",
         "= unchanged   0 of 3",
     ]
     story.converge()
@@ -66,10 +74,59 @@ def test_what_was_changed_by_hand_is_shown_and_healed(story: Story) -> None:
     deployment = story.fleet.objects("deployment/greeter", "--namespace=customer-a")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert [each["name"] for each in container["env"]] == ["CUSTOMER_NAME", "GREETING"]
-    # What somebody adds where nothing is declared stays theirs.
+    assert "externalIPs" not in story.fleet.objects("service/greeter", "--namespace=customer-a")["spec"]
     labels = story.fleet.objects("deployment/greeter", "--namespace=customer-c")["metadata"]["labels"]
-    assert labels["mine"] == "yes"
-    story.fleet.kubectl("label", "deployment", "greeter", "mine-", "--namespace=customer-c")
+    assert "mine" not in labels
+
+
+def test_what_changes_again_after_every_run_is_told_as_such(story: Story) -> None:
+    for _ in range(2):
+        story.fleet.kubectl("label", "service", "greeter", "mine=yes", "--namespace=customer-a")
+        said = story.converge()
+    assert "~ changed     a: changed in the cluster by kubectl-label (" in said
+    assert "), although a run has put it back: labels" in said
+
+
+def test_what_controllers_do_is_nobodys_change(story: Story) -> None:
+    kubectl = story.fleet.kubectl
+    kubectl("rollout", "restart", "deployment/greeter", "--namespace=customer-a")
+    kubectl("rollout", "status", "deployment/greeter", "--namespace=customer-a", "--timeout=120s")
+    note = '--patch={"metadata":{"annotations":{"cert.example.com/issued":"yes"}}}'
+    kubectl(
+        "patch", "ingress", "greeter", "--namespace=customer-a", "--type=merge", note, "--field-manager=cert-keeper"
+    )
+    assert story.plan() == ["= unchanged   3 of 3"]
+    kubectl("annotate", "ingress", "greeter", "cert.example.com/issued-", "--namespace=customer-a")
+
+
+def test_what_somebody_else_has_put_beside_is_told_and_stays(story: Story) -> None:
+    kubectl = story.fleet.kubectl
+    kubectl("create", "rolebinding", "eve", "--clusterrole=view", "--user=eve", "--namespace=customer-a")
+    kubectl("create", "namespace", "payments")
+    kubectl("label", "namespace", "payments", "app.kubernetes.io/managed-by=greeter-fleet")
+    story.declare({"customers_prune": True}, **STANDING)
+    assert story.plan() == [
+        "? foreign     RoleBinding eve, which nobody has declared, in a",
+        "? not ours    namespace payments, by its id or its name; it stays",
+        "= unchanged   3 of 3",
+    ]
+    story.converge()
+    assert "payments" in kubectl("get", "namespaces")
+    assert "eve" in kubectl("get", "rolebindings", "--namespace=customer-a")
+    story.declare({"customers_refuse_foreign": ["RoleBinding"]}, **STANDING)
+    assert "Nothing was changed: - customers a: nobody has declared the RoleBinding eve there" in story.refused()
+    kubectl("delete", "rolebinding", "eve", "--namespace=customer-a")
+    kubectl("delete", "namespace", "payments")
+
+
+def test_resources_shrink_without_standing_in_their_own_way(story: Story) -> None:
+    story.declare(**STANDING, kurt={"greeting": "Servus!", "resources": {"limits": {"memory": "128Mi"}}})
+    story.converge()
+    story.declare(**STANDING, kurt={"greeting": "Servus!", "replicas": 2})
+    story.converge()
+    quota = story.fleet.objects("resourcequota/greeter", "--namespace=customer-kurt")
+    assert quota["spec"]["hard"]["limits.memory"] == "384Mi"
+    assert len(story.fleet.pods()["customer-kurt"]) == 2
 
 
 def test_a_setting_that_is_taken_back_goes_from_the_cluster(story: Story) -> None:
@@ -129,12 +186,10 @@ def test_a_foreign_namespace_is_never_adopted_and_never_removed(story: Story) ->
     story.fleet.kubectl("create", "namespace", "customer-forgotten")
     story.declare({"customers_prune": True}, **STANDING, theirs={"greeting": "Mine!"}, emil={"greeting": "Servus!"})
     said = story.refused()
-    assert (
-        "Nothing was changed: - customer theirs: the namespace customer-theirs is there already and not this fleet's"
-        in said
-    )
-    assert "customer-emil" not in story.namespaces()
-    assert "labels" not in story.fleet.objects("namespace/customer-theirs")["metadata"]
+    assert "- theirs: Namespace customer-theirs: is there already and not this fleet's by its labels" in said
+    assert story.fleet.get("customer-emil.parcellab.com").body == b'{"response":"Servus!"}'
+    labels = story.fleet.objects("namespace/customer-theirs")["metadata"].get("labels", {})
+    assert "app.kubernetes.io/managed-by" not in labels
     story.fleet.kubectl("delete", "namespace", "customer-theirs")
     story.converge()
     assert "customer-forgotten" in story.namespaces()
@@ -142,10 +197,11 @@ def test_a_foreign_namespace_is_never_adopted_and_never_removed(story: Story) ->
 
 
 def test_one_refused_object_is_named_and_the_others_converge(story: Story) -> None:
+    marks = story.fleet.objects("namespace/customer-b")["metadata"]["labels"]
     foreign = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": "greeter", "namespace": "customer-b"},
+        "metadata": {"name": "greeter", "namespace": "customer-b", "labels": marks},
         "spec": {
             "replicas": 0,
             "selector": {"matchLabels": {"app": "other"}},
