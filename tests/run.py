@@ -1,4 +1,4 @@
-"""Run the project's tests, stage by stage, and end with one line that counts them all.
+"""Run the project's tests, stage by stage, and end with what failed and one line that counts them all.
 
 Usage: ``run.py`` for what needs no container host, ``run.py --all`` for everything. A stage that pytest runs counts
 each of its tests; any other stage counts as one. Every stage runs, whatever became of the one before. Much of the time
@@ -22,6 +22,10 @@ from xml.etree import ElementTree
 
 PROJECT = Path(__file__).parents[1]
 REPORTS = PROJECT / ".reports"
+
+# How many failed tests the end of the output names, and how much of each.
+NAMED = 20
+WIDTH = 160
 
 # Scenarios that take four minutes and more, the longest first.
 LONG = ("etcd", "ha", "customers", "default", "cluster", "upgrade")
@@ -133,7 +137,7 @@ def phases(everything: bool, other_ansible: bool) -> list[tuple[int, list[Stage]
     if not os.environ.get("K3S_ARTIFACT_DIR"):
         print("The scenario etcd is left out: it needs a release of K3s in K3S_ARTIFACT_DIR.")
         scenarios.remove("etcd")
-    if subprocess.run(["podman", "container", "exists", "greeter-demo"], check=False).returncode == 0:
+    if (PROJECT / ".ansible/molecule/demo/testbed.json").exists():
         print("The host of `make demo` is up and stays so: the scenario demo is left out. `make clean` removes it.")
     else:
         # Before the other scenarios: on a new machine it builds what all of them need.
@@ -194,6 +198,28 @@ def count(report: Path) -> tuple[int, int]:
     return total - failures - errors - skipped, failures + errors
 
 
+def failures(report: Path) -> list[str]:
+    """The tests of a JUnit file that failed, with the first line of the reason; none if pytest never wrote it."""
+    if not report.exists():
+        return []
+    return [
+        f"{case.get('classname')}::{case.get('name')}: {(reason.get('message') or '').strip().partition(chr(10))[0]}"
+        for case in ElementTree.parse(report).getroot().iter("testcase")
+        for reason in (*case.iter("failure"), *case.iter("error"))
+    ]
+
+
+def named(failed: list[Stage]) -> list[str]:
+    """Lines that say what failed: every stage, and below it its tests, for the end is what is left of a long log."""
+    share = max(1, NAMED // max(1, len(failed)))
+    lines = []
+    for stage in failed:
+        tests = failures(REPORTS / stage.report) if stage.report else []
+        more = [f"  and {len(tests) - share} more"] if len(tests) > share else []
+        lines += [f"failed: {stage.name}", *(f"  {test}"[:WIDTH] for test in tests[:share]), *more]
+    return lines
+
+
 def main() -> int:
     """Run the stages asked for; 0 if tests ran and all passed."""
     REPORTS.mkdir(exist_ok=True)
@@ -210,9 +236,8 @@ def main() -> int:
             results += [(stage, *counted) for stage, counted in zip(phase, pool.map(run, phase), strict=True)]
     passed, failed = sum(result[1] for result in results), sum(result[2] for result in results)
     print()
-    for stage, _, stage_failed in results:
-        if stage_failed:
-            print(f"failed: {stage.name}")
+    for line in named([stage for stage, _, stage_failed in results if stage_failed]):
+        print(line)
     print(f"{passed} passed, {failed} failed")
     return 0 if passed and not failed else 1
 
