@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -38,7 +39,8 @@ class Fleet:
 
     Attributes:
         scenario: Its name.
-        ephemeral: The folder in which Molecule keeps what belongs to this run.
+        ephemeral: The folder of what belongs to these hosts.
+        found: What they were made from: which Kubernetes, which base image, at which addresses.
         addresses: Host → the address of this machine that leads to it; those that are spare come last.
         nodes: Host → the machine.
         address: That of the first server.
@@ -52,8 +54,11 @@ class Fleet:
         self.ephemeral = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
         inventory = yaml.safe_load((PROJECT / f"molecule/{self.scenario}/inventory/hosts.yml").read_text())
         hosts = {name: each for group in GROUPS for name, each in inventory.get(group, {}).get("hosts", {}).items()}
-        self.addresses = {name: str(settings["testbed_address"]) for name, settings in hosts.items()}
-        self.nodes = {name: testinfra.get_host(f"podman://{name}") for name in self.addresses}
+        self.found: dict[str, str] = json.loads((self.ephemeral / "testbed.json").read_text())
+        self.addresses = {
+            name: f"{self.found['loopback']}.{settings['testbed_number']}" for name, settings in hosts.items()
+        }
+        self.nodes = {name: testinfra.get_host(f"podman://{container(name)}") for name in self.addresses}
         self._servers = list(inventory["k3s_servers"]["hosts"])
         self.address, self.node = self.addresses[self._servers[0]], self.nodes[self._servers[0]]
 
@@ -147,6 +152,11 @@ class Fleet:
         )
 
 
+def container(host: str) -> str:
+    """The container that is a host of this checkout's; it has a name of its own, so that no other checkout's is it."""
+    return f"{host}-{hashlib.sha256(os.fsencode(PROJECT.resolve())).hexdigest()[:6]}"
+
+
 def pod_uids(pods: dict[str, Any]) -> dict[str, set[str]]:
     """Namespaces of customers → pod UIDs, from a PodList of the API."""
     found: dict[str, set[str]] = {}
@@ -164,12 +174,12 @@ def podman(*arguments: str) -> str:
 
 def replace_host(name: str) -> None:
     """Put a bare host of the same name in the place of another one."""
-    (container,) = json.loads(podman("inspect", name))
-    podman("rm", "--force", "--time=0", name)
-    podman("volume", "rm", *(mount["Name"] for mount in container["Mounts"] if mount["Type"] == "volume"))
-    podman(*container["Config"]["CreateCommand"][1:])
-    podman("start", name)
-    (port,) = container["HostConfig"]["PortBindings"]["22/tcp"]
+    (known,) = json.loads(podman("inspect", container(name)))
+    podman("rm", "--force", "--time=0", container(name))
+    podman("volume", "rm", *(mount["Name"] for mount in known["Mounts"] if mount["Type"] == "volume"))
+    podman(*known["Config"]["CreateCommand"][1:])
+    podman("start", container(name))
+    (port,) = known["HostConfig"]["PortBindings"]["22/tcp"]
     until = time.monotonic() + 60
     while not lets_in(port["HostIp"], int(port["HostPort"])):
         assert time.monotonic() < until, f"{name} has no SSH server"

@@ -67,7 +67,14 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         settings.update(json.loads((folder / "builder.json").read_text()))
         playbook("playbooks/run-app.yml")
         yield
-        assert "changed=2 " in playbook("playbooks/remove-app.yml")
+        # Another checkout's container stays, and the name of the image with it.
+        assert podman("create", "--name=greeter-app-theirs", "--label=greeter-app=/theirs", IMAGE).returncode == 0
+        assert "changed=1 " in playbook("playbooks/remove-app.yml")
+        assert podman("ps", "--all", "--format={{.Names}}", "--filter=label=greeter-app").stdout.split() == [
+            "greeter-app-theirs"
+        ]
+        podman("rm", "greeter-app-theirs")
+        assert "changed=1 " in playbook("playbooks/remove-app.yml")
         assert "changed=0 " in playbook("playbooks/remove-app.yml")
         assert podman("ps", "--all", "--quiet", "--filter=label=greeter-app").stdout == ""
         assert podman("image", "exists", IMAGE).returncode == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import socket
 from pathlib import Path
@@ -25,7 +24,7 @@ def fleet() -> Fleet:
 @pytest.fixture(scope="module")
 def artifacts(fleet: Fleet) -> Path:
     """The folder on the controller that everything came from."""
-    return Path(json.loads((fleet.ephemeral / "testbed.json").read_text())["k3s_artifact_dir"])
+    return Path(fleet.found["k3s_artifact_dir"])
 
 
 def refused(fleet: Fleet) -> int:

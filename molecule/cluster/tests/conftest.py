@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import time
 from typing import Any
 
@@ -28,7 +27,7 @@ def fleet() -> Fleet:
 @pytest.fixture(scope="session")
 def version(fleet: Fleet) -> str:
     """The Kubernetes under test."""
-    return str(json.loads((fleet.ephemeral / "testbed.json").read_text())["k3s_version"])
+    return fleet.found["k3s_version"]
 
 
 @pytest.fixture(scope="session")

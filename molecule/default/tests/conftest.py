@@ -31,7 +31,7 @@ def pods_before(fleet: Fleet) -> dict[str, set[str]]:
 @pytest.fixture(scope="session")
 def found(fleet: Fleet) -> dict[str, str]:
     """What the test bed has chosen: the Kubernetes under test and where it comes from."""
-    return dict(json.loads((fleet.ephemeral / "testbed.json").read_text()))
+    return fleet.found
 
 
 @pytest.fixture

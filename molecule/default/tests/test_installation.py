@@ -33,11 +33,11 @@ def test_files_are_open_to_nobody_they_are_not_for(fleet: Fleet, path: str, mode
     assert (file.user, file.mode) == ("root", mode)
 
 
-def test_the_kubeconfig_on_the_controller_is_private_and_of_this_cluster() -> None:
+def test_the_kubeconfig_on_the_controller_is_private_and_of_this_cluster(fleet: Fleet) -> None:
     assert KUBECONFIG.stat().st_mode & 0o777 == 0o600
     kubeconfig = yaml.safe_load(KUBECONFIG.read_text())
     assert kubeconfig["current-context"] == "default"
-    assert kubeconfig["clusters"][0]["cluster"]["server"] == "https://127.0.20.1:6443"
+    assert kubeconfig["clusters"][0]["cluster"]["server"] == f"https://{fleet.address}:6443"
 
 
 def test_no_secret_is_in_the_loudest_output(fleet: Fleet) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fleet import Answer, Fleet
+from fleet import Answer, Fleet, container
 
 SERVER, AGENT = "greeter-uninstall-1", "greeter-uninstall-2"
 HI = Answer(200, "application/json", b'{"response":"Hi!"}')
@@ -54,7 +54,7 @@ def picture(host: str) -> Picture:
     """All of a host that an installation could change."""
     script = Path(__file__).with_name("picture.py").read_text()
     done = subprocess.run(
-        ["podman", "exec", "--interactive", host, "python3", "-B", "-"],
+        ["podman", "exec", "--interactive", container(host), "python3", "-B", "-"],
         input=script, check=True, capture_output=True, text=True,
     )  # fmt: skip
     return dict(json.loads(done.stdout))
