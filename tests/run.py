@@ -69,7 +69,7 @@ def molecule(scenario: str) -> Stage:
         f"molecule {scenario}",
         ["molecule", "test", "--scenario-name", scenario],
         report=f"molecule-{scenario}.xml",
-        seconds=2400,
+        seconds=3600,
         cleaning=["molecule", "destroy", "--scenario-name", scenario],
     )
 

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,9 @@ import yaml
 
 PROJECT = Path(__file__).parents[2]
 PORT = 8080
+# The most that may take what comes by itself, and a playbook, in seconds: bounds for a slow machine, and no measures.
+PATIENCE = 300
+PLAY_SECONDS = 1200
 GROUPS = ("k3s_servers", "k3s_agents", "testbed_spares")
 
 
@@ -65,13 +68,29 @@ class Fleet:
     def get(self, host: str, node: str = "") -> Answer:
         """Send ``GET /`` for ``host`` through the port that a node, the first server if none is named, publishes."""
         address = self.addresses[node] if node else self.address
-        connection = http.client.HTTPConnection(address, PORT, timeout=10)
+        connection = http.client.HTTPConnection(address, PORT, timeout=60)
         try:
             connection.request("GET", "/", headers={"Host": host})
             response = connection.getresponse()
             return Answer(response.status, response.headers["Content-Type"], response.read())
         finally:
             connection.close()
+
+    def wait_for_answer(self, host: str, wanted: bytes | int) -> None:
+        """Wait until a host gives this body, or this status: an ingress follows the cluster with some delay."""
+
+        def is_given() -> bool:
+            try:
+                answer = self.get(host)
+            except OSError:
+                return False
+            return wanted in (answer.body, answer.status)
+
+        wait_until(is_given, f"{host} does not answer {wanted!r}")
+
+    def served(self) -> set[str]:
+        """The versions of APIs that the cluster serves, such as ``policy/v1``."""
+        return set(self.kubectl("api-versions").split())
 
     @contextmanager
     def called(self, host: str, *nodes: str, per_second: int) -> Iterator[list[Answer | str]]:
@@ -80,8 +99,8 @@ class Fleet:
 
         def call(node: str) -> None:
             started = time.monotonic()
-            # Bounded: whatever takes longer than ten minutes has failed anyway.
-            for number in range(1, 600 * per_second):
+            # Bounded as `play` is: whatever takes longer has failed anyway.
+            for number in range(1, PLAY_SECONDS * per_second):
                 try:
                     seen.append(self.get(host, node))
                 except OSError as error:
@@ -147,9 +166,17 @@ class Fleet:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=600,
+            timeout=PLAY_SECONDS,
             check=False,
         )
+
+
+def wait_until(holds: Callable[[], bool], otherwise: str) -> None:
+    """Look again and again until something holds; say what is wrong if it does not in the end."""
+    until = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < until, otherwise
+        time.sleep(0.2)
 
 
 def container(host: str) -> str:
@@ -180,10 +207,7 @@ def replace_host(name: str) -> None:
     podman(*known["Config"]["CreateCommand"][1:])
     podman("start", container(name))
     (port,) = known["HostConfig"]["PortBindings"]["22/tcp"]
-    until = time.monotonic() + 60
-    while not lets_in(port["HostIp"], int(port["HostPort"])):
-        assert time.monotonic() < until, f"{name} has no SSH server"
-        time.sleep(0.2)
+    wait_until(lambda: lets_in(port["HostIp"], int(port["HostPort"])), f"{name} has no SSH server")
 
 
 def lets_in(address: str, port: int) -> bool:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import time
 from typing import Any
 
 import pytest
 
-from fleet import Fleet
+from fleet import Fleet, wait_until
 
 SERVER, AGENT, SPARE = "greeter-cluster-1", "greeter-cluster-2", "greeter-cluster-3"
 ANSWERS = {
@@ -74,7 +73,4 @@ def heard(fleet: Fleet, name: str) -> str:
 
 def wait_until_back(fleet: Fleet, name: str, since: str) -> None:
     """Wait until a node is Ready and was heard of anew: what the API says of one that has stopped stays for a while."""
-    until = time.monotonic() + 60
-    while heard(fleet, name) == since or not is_ready(nodes(fleet)[name]):
-        assert time.monotonic() < until, f"{name} is not back"
-        time.sleep(0.5)
+    wait_until(lambda: heard(fleet, name) != since and is_ready(nodes(fleet)[name]), f"{name} is not back")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fleet import Answer, Fleet, changed
+from fleet import Answer, Fleet, changed, wait_until
 
 from .conftest import AGENT, ANSWERS, LOUD, SERVER, SPARE, gives_away, is_ready, nodes
 
@@ -27,9 +27,13 @@ def declared(folder: Path, pods: dict[str, int | None]) -> str:
     return f"--inventory={path}"
 
 
-def capacities(fleet: Fleet) -> dict[str, str]:
-    """Node → the pods it takes."""
-    return {name: status["capacity"]["pods"] for name, status in nodes(fleet).items()}
+def wait_until_they_take(fleet: Fleet, pods: dict[str, str]) -> None:
+    """Wait until each node's kubelet has told that it takes so many pods."""
+
+    def have_told() -> bool:
+        return {name: status["capacity"]["pods"] for name, status in nodes(fleet).items()} == pods
+
+    wait_until(have_told, f"the nodes do not take {pods}")
 
 
 def state(fleet: Fleet, *names: str) -> tuple[dict[str, str], dict[str, set[str]]]:
@@ -54,7 +58,7 @@ def test_a_change_for_one_node_restarts_that_node_alone(fleet: Fleet, tmp_path: 
     assert done.returncode == 0, done.stdout
     assert fleet.main_pid(AGENT) not in (pid, "0")
     assert state(fleet, SERVER) == before
-    assert capacities(fleet) == {SERVER: "110", AGENT: "90"}
+    wait_until_they_take(fleet, {SERVER: "110", AGENT: "90"})
 
 
 def test_an_agent_is_added_by_a_run_for_it_alone(fleet: Fleet, tmp_path: Path, version: str, secret: str) -> None:
@@ -63,7 +67,7 @@ def test_an_agent_is_added_by_a_run_for_it_alone(fleet: Fleet, tmp_path: Path, v
     assert done.returncode == 0, done.stdout
     assert not gives_away(done.stdout, secret, fleet)
     assert state(fleet, SERVER, AGENT) == before
-    assert capacities(fleet) == {SERVER: "110", AGENT: "90", SPARE: "80"}
+    wait_until_they_take(fleet, {SERVER: "110", AGENT: "90", SPARE: "80"})
     added = nodes(fleet)[SPARE]
     assert is_ready(added)
     assert added["nodeInfo"]["kubeletVersion"] == version
@@ -84,7 +88,7 @@ def test_one_run_mends_what_an_interrupted_one_left_and_takes_a_setting_back(fle
 
     done = fleet.play("site.yml", declared(tmp_path, {SPARE: None}))
     assert done.returncode == 0, done.stdout
-    assert capacities(fleet) == {SERVER: "110", AGENT: "110", SPARE: "110"}
+    wait_until_they_take(fleet, {SERVER: "110", AGENT: "110", SPARE: "110"})
     found = nodes(fleet)
     assert [name for name, status in found.items() if not is_ready(status)] == []
     assert fleet.main_pid(SERVER) == pids[SERVER]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fleet import Fleet, changed
+from fleet import PATIENCE, Fleet, changed
 
 STANDING: dict[str, Any] = {
     "a": {"greeting": "Hi!"},
@@ -106,4 +106,6 @@ def _put_back(story: Story) -> Iterator[None]:
     done = story.fleet.play("customers.yml", *story.arguments())
     assert done.returncode == 0, done.stdout
     for name in STANDING:
-        story.fleet.kubectl("rollout", "status", "deployment/greeter", f"--namespace=customer-{name}", "--timeout=120s")
+        story.fleet.kubectl(
+            "rollout", "status", "deployment/greeter", f"--namespace=customer-{name}", f"--timeout={PATIENCE}s"
+        )

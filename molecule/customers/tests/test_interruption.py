@@ -7,22 +7,23 @@ import signal
 import socket
 import subprocess
 import threading
-import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fleet import PROJECT
+from fleet import PATIENCE, PROJECT, wait_until
 
 from .conftest import STANDING, Story
 
 MANY = 40
 # Pods of so many would not fit on the host, and are not what this is about.
 WAITING = {"greeting": "Hi!", "node_selector": {"nowhere": "here"}}
-SECONDS = 60
+# So many bytes are one piece of what a run sends, about a request; so many pieces go through between two looks.
+PIECE, PIECES = 1024, 10
 
 
 class Wire:
-    """A way to a server that passes on whatever comes, until it is cut."""
+    """A way to a server, until it is cut: answers pass, and of what is asked only as many pieces as are let through."""
 
     def __init__(self, address: str, port: int) -> None:
         """Listen on a loopback port of its own."""
@@ -30,6 +31,7 @@ class Wire:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._ends = [self._listener]
+        self._allowed = threading.Semaphore(0)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -38,14 +40,24 @@ class Wire:
                 near, _ = self._listener.accept()
                 far = socket.create_connection(self._server)
                 self._ends += [near, far]
-                for ends in ((near, far), (far, near)):
-                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+                for pass_on, ends in ((self._ask, (near, far)), (self._answer, (far, near))):
+                    threading.Thread(target=pass_on, args=ends, daemon=True).start()
+
+    def _ask(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(PIECE):
+                self._allowed.acquire()
+                sink.sendall(data)
 
     @staticmethod
-    def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    def _answer(source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 sink.sendall(data)
+
+    def let_through(self, pieces: int) -> None:
+        """Let so many more pieces through."""
+        self._allowed.release(pieces)
 
     def cut(self) -> None:
         """End all connections, and take no more."""
@@ -68,10 +80,16 @@ def descendants(pid: int) -> list[int]:
     return below[1:]
 
 
-def begun(story: Story, namespaces: int, *arguments: str) -> subprocess.Popen[str]:
-    """A run that goes on, as soon as it has made so many customers' namespaces."""
+@contextmanager
+def standing_still(story: Story, folder: Path, more: int) -> Iterator[tuple[Wire, subprocess.Popen[str]]]:
+    """A run that has made so many more customers' namespaces, and waits for answers, however fast the machine is."""
+    wire = Wire(story.fleet.address, 6443)
+    kubeconfig = folder / "kubeconfig"
+    usual = (PROJECT / ".kube" / f"{story.fleet.scenario}.yaml").read_text()
+    kubeconfig.write_text(usual.replace(f"{story.fleet.address}:6443", f"127.0.0.1:{wire.port}"))
+    wanted = len(story.namespaces()) + more
     run = subprocess.Popen(
-        story.fleet.command("customers.yml", *story.arguments(), *arguments),
+        story.fleet.command("customers.yml", *story.arguments(), f"--extra-vars=customers_kubeconfig={kubeconfig}"),
         cwd=PROJECT,
         env=story.fleet.environment(),
         stdout=subprocess.PIPE,
@@ -79,29 +97,35 @@ def begun(story: Story, namespaces: int, *arguments: str) -> subprocess.Popen[st
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + SECONDS
-    while len(story.namespaces()) < namespaces and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert len(story.namespaces()) >= namespaces
-    return run
+
+    def has_made_them() -> bool:
+        if len(story.namespaces()) >= wanted:
+            return True
+        assert run.poll() is None, run.communicate()[0]
+        wire.let_through(PIECES)
+        return False
+
+    try:
+        wait_until(has_made_them, "the run does not go on")
+        yield wire, run
+    finally:
+        wire.cut()
+        run.kill()
 
 
 def test_a_run_that_loses_its_cluster_and_one_that_is_killed_are_taken_up_by_the_next(
     story: Story, tmp_path: Path
 ) -> None:
     def ingresses() -> int:
-        return len(story.fleet.objects("ingresses", "--all-namespaces")["items"])
+        found = story.fleet.objects("ingresses", "--all-namespaces")["items"]
+        return len([each for each in found if each["metadata"]["namespace"].startswith("customer-")])
 
-    wire = Wire(story.fleet.address, 6443)
-    kubeconfig = tmp_path / "kubeconfig"
-    usual = (PROJECT / ".kube" / f"{story.fleet.scenario}.yaml").read_text()
-    kubeconfig.write_text(usual.replace(f"{story.fleet.address}:6443", f"127.0.0.1:{wire.port}"))
     names = {f"many-{number}": WAITING for number in range(MANY)}
     story.declare({"customers_wait": False}, **STANDING, **names)
 
-    run = begun(story, len(STANDING) + 5, f"--extra-vars=customers_kubeconfig={kubeconfig}")
-    wire.cut()
-    output, _ = run.communicate(timeout=SECONDS)
+    with standing_still(story, tmp_path, more=5) as (wire, run):
+        wire.cut()
+        output, _ = run.communicate(timeout=PATIENCE)
     said = " ".join(output.split())
     assert run.returncode != 0
     assert "Traceback" not in said
@@ -109,11 +133,11 @@ def test_a_run_that_loses_its_cluster_and_one_that_is_killed_are_taken_up_by_the
     assert "What it has taken stays; run this again when it answers: it goes on from here." in said
     assert ingresses() < len(STANDING) + MANY
 
-    run = begun(story, len(story.namespaces()) + 5)
-    # Ansible's workers leave its process group, and would go on alone.
-    for pid in (run.pid, *descendants(run.pid)):
-        os.kill(pid, signal.SIGKILL)
-    run.communicate()
+    with standing_still(story, tmp_path, more=5) as (wire, run):
+        # Ansible's workers leave its process group, and would go on alone.
+        for pid in (run.pid, *descendants(run.pid)):
+            os.kill(pid, signal.SIGKILL)
+        run.communicate()
     assert ingresses() < len(STANDING) + MANY
 
     story.converge()

@@ -7,20 +7,18 @@ import datetime
 import json
 import socket
 import ssl
-import time
 from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fleet import changed
+from fleet import changed, wait_until
 
 from .conftest import STANDING, Story, plan_lines
 
 HOST = "customer-a.parcellab.com"
 TLS_PORT = 8443
-SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -64,14 +62,9 @@ def served(story: Story) -> str:
     return ssl.DER_cert_to_PEM_cert(certificate)
 
 
-def serves(story: Story, wanted: Pair) -> bool:
-    """Whether the certificate is served within some seconds: the ingress may need a moment."""
-    deadline = time.monotonic() + SECONDS
-    while served(story) != wanted.certificate:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.2)
-    return True
+def wait_for_certificate(story: Story, wanted: Pair) -> None:
+    """Wait until the certificate is served: the ingress may need a moment."""
+    wait_until(lambda: served(story) == wanted.certificate, "the certificate is not served")
 
 
 def test_a_certificate_is_served_renewed_and_taken_back(story: Story) -> None:
@@ -80,7 +73,7 @@ def test_a_certificate_is_served_renewed_and_taken_back(story: Story) -> None:
     story.declare(**STANDING | {"a": STANDING["a"] | {"tls": {"certificate": first.certificate, "key": first.key}}})
     assert story.plan() == ["~ changed     a: TLS, TLS certificate", "= unchanged   2 of 3"]
     story.converge()
-    assert serves(story, first)
+    wait_for_certificate(story, first)
     # The endpoints are called over HTTPS, and the very certificate must come back.
     verified = story.fleet.play("verify.yml", *story.arguments())
     assert verified.returncode == 0, verified.stdout
@@ -88,7 +81,7 @@ def test_a_certificate_is_served_renewed_and_taken_back(story: Story) -> None:
     story.declare(**STANDING | {"a": STANDING["a"] | {"tls": {"certificate": second.certificate, "key": second.key}}})
     assert story.plan() == ["~ changed     a: TLS certificate", "= unchanged   2 of 3"]
     story.converge()
-    assert serves(story, second)
+    wait_for_certificate(story, second)
 
     story.declare(**STANDING)
     story.converge()

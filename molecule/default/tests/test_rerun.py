@@ -14,11 +14,9 @@ from typing import Any
 
 import pytest
 
-from fleet import Answer, Fleet, changed
+from fleet import Answer, Fleet, changed, wait_until
 
 from .conftest import WithGreeting
-
-CALLS_PER_SECOND = 20
 
 
 def test_a_second_run_changes_nothing(fleet: Fleet) -> None:
@@ -56,29 +54,11 @@ def test_check_mode_names_a_customer_who_would_be_new(fleet: Fleet, with_greetin
 
 def test_a_new_greeting_loses_no_request(fleet: Fleet, with_greeting: WithGreeting) -> None:
     old, new = '{"response":"Grüß Gott, $(CUSTOMER_NAME) 👋"}'.encode(), b'{"response":"Good night!"}'
-    over = threading.Event()
-    seen: list[Answer | str] = []
-
-    def call() -> None:
-        # Bounded: a rollout that takes longer than five minutes has failed anyway.
-        for _ in range(300 * CALLS_PER_SECOND):
-            try:
-                seen.append(fleet.get("customer-fickle.parcellab.com"))
-            except OSError as error:
-                seen.append(repr(error))
-            if over.wait(1 / CALLS_PER_SECOND):
-                return
-
-    caller = threading.Thread(target=call)
-    caller.start()
-    try:
-        changed_to = with_greeting("fickle", "Good night!")
+    changed_to = with_greeting("fickle", "Good night!")
+    with fleet.called("customer-fickle.parcellab.com", "greeter-default", per_second=20) as seen:
         for playbook in ("customers.yml", "verify.yml"):
             done = fleet.play(playbook, changed_to)
             assert done.returncode == 0, done.stdout
-    finally:
-        over.set()
-        caller.join()
     assert fleet.get("customer-fickle.parcellab.com").body == new
     assert {answer.body if isinstance(answer, Answer) else answer for answer in seen} == {old, new}
     assert {answer.status for answer in seen if isinstance(answer, Answer)} == {200}
@@ -110,6 +90,16 @@ def mirror(found: dict[str, str], tmp_path: Path) -> Iterator[dict[str, Any]]:
         server.shutdown()
 
 
+def wait_until_it_takes(fleet: Fleet, pods: str) -> None:
+    """Wait until the node's kubelet has told that it takes so many pods."""
+
+    def has_told() -> bool:
+        (node,) = fleet.objects("nodes")["items"]
+        return bool(node["status"]["capacity"]["pods"] == pods)
+
+    wait_until(has_told, f"the node does not take {pods} pods")
+
+
 def test_whatever_changes_restarts_k3s_and_no_pod(
     fleet: Fleet, mirror: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,8 +110,9 @@ def test_whatever_changes_restarts_k3s_and_no_pod(
     refused = fleet.play("k3s.yml", f"--extra-vars=@{settings}")
     assert refused.returncode != 0
     assert "K3s on greeter-default is not Ready at v" in refused.stdout
-    # K3s' own words, however much it has written since.
-    assert re.search(r"Its last errors:\n(\s+level=.*\n)*\s+level=fatal msg=.*kubelet", refused.stdout)
+    # Its own words, however much it has written since: whatever a line begins with, K3s' level or klog's.
+    errors = refused.stdout.partition("Its last errors:\n")[2].partition("Its last lines:\n")[0]
+    assert re.search(r"^\s+\S.*kubelet", errors, re.MULTILINE), refused.stdout
     for changes, capacity in ({"k3s_config": {"kubelet-arg": ["max-pods=90"]}}, "90"), (mirror, "110"), ({}, "110"):
         pid, binary = fleet.main_pid(), fleet.node.file("/usr/local/bin/k3s").sha256sum
         settings.write_text(json.dumps(changes))
@@ -130,5 +121,4 @@ def test_whatever_changes_restarts_k3s_and_no_pod(
         assert fleet.main_pid() != pid
         assert (fleet.node.file("/usr/local/bin/k3s").sha256sum == binary) == ("k3s_config" in changes)
         assert fleet.pods() == pods
-        (node,) = fleet.objects("nodes")["items"]
-        assert node["status"]["capacity"]["pods"] == capacity
+        wait_until_it_takes(fleet, capacity)
