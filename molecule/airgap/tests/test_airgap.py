@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fleet import Answer, Fleet
+from fleet import Answer, Fleet, wait_until
 
-RULE = re.compile(r"^\s*(?P<packets>\d+)\s+\d+\s+DROP\s.*\s!(?P<network>[0-9.]+/24)", re.MULTILINE)
+# The rule for the host itself; that for its pods, which are not the run's doing, says whose packets it drops.
+RULE = re.compile(r"^\s*(?P<packets>\d+)\s+\d+\s+DROP\s.*\s![0-9.]+/24\s*$", re.MULTILINE)
 IMAGES = "/var/lib/rancher/k3s/agent/images"
 
 
@@ -55,19 +56,25 @@ def test_the_customers_answer(fleet: Fleet, host: str, body: bytes) -> None:
     assert fleet.get(host) == Answer(200, "application/json", body)
 
 
-def test_the_binary_and_the_compressed_images_are_those_of_the_folder(fleet: Fleet, artifacts: Path) -> None:
+def test_the_binary_and_the_images_are_those_of_the_folder(fleet: Fleet, artifacts: Path) -> None:
     (images,) = artifacts.glob("k3s-airgap-images-*")
-    assert images.suffix in {".gz", ".zst"}
-    assert fleet.node.check_output(f"ls {IMAGES}") == images.name
+    brought = [name for name in fleet.node.check_output(f"ls {IMAGES}").split() if name.startswith("k3s-airgap-")]
+    assert brought == [images.name]
     for path, source in (("/usr/local/bin/k3s", artifacts / "k3s"), (f"{IMAGES}/{images.name}", images)):
         assert fleet.node.file(path).sha256sum == hashlib.sha256(source.read_bytes()).hexdigest()
 
 
 def test_every_pod_runs_from_an_image_that_was_brought(fleet: Fleet) -> None:
-    pods = fleet.objects("pods", "--all-namespaces")["items"]
-    states = [status for pod in pods for status in pod["status"]["containerStatuses"]]
-    assert len(states) >= 2
-    assert [status["name"] for status in states if not status["ready"]] == []
+    def not_ready() -> list[str]:
+        pods = fleet.objects("pods", "--all-namespaces")["items"]
+        assert len(pods) >= 2
+        # A Job's pods come to an end.
+        states = [pod["status"] for pod in pods if pod["status"]["phase"] != "Succeeded"]
+        ready = {"type": "Ready", "status": "True"}
+        return [each for each in states if not any(ready.items() <= one.items() for one in each.get("conditions", []))]
+
+    # What the release brings besides may still be starting.
+    wait_until(lambda: not not_ready(), "not all pods are ready")
 
 
 def test_the_host_is_cut_off(fleet: Fleet) -> None:

@@ -25,7 +25,7 @@ def test_the_kubelet_reports_the_wanted_version(fleet: Fleet, found: dict[str, s
         ("/usr/local/bin/k3s", 0o755),
         ("/etc/rancher/k3s/config.yaml", 0o600),
         ("/etc/rancher/k3s/k3s.yaml", 0o600),
-        ("/var/lib/rancher/k3s/server/node-token", 0o600),
+        ("/var/lib/rancher/k3s/server/token", 0o600),
     ],
 )
 def test_files_are_open_to_nobody_they_are_not_for(fleet: Fleet, path: str, mode: int) -> None:
@@ -41,7 +41,7 @@ def test_the_kubeconfig_on_the_controller_is_private_and_of_this_cluster(fleet: 
 
 
 def test_no_secret_is_in_the_loudest_output(fleet: Fleet) -> None:
-    token = fleet.node.check_output("cat /var/lib/rancher/k3s/server/node-token")
+    token = fleet.node.check_output("cat /var/lib/rancher/k3s/server/token")
     key = yaml.safe_load(KUBECONFIG.read_text())["users"][0]["user"]["client-key-data"]
     # A module hands the file on as base64.
     encoded = fleet.node.check_output("base64 --wrap=0 /etc/rancher/k3s/k3s.yaml")
