@@ -67,8 +67,9 @@ def declared(kind: str, api: Api) -> tuple[Object, Object]:
     ("kind", "change", "label"), [pytest.param(*each, id=f"{number} {each[2]}") for number, each in enumerate(EDITS)]
 )
 def test_an_edit_by_hand_is_seen_by_name_and_can_be_taken_away(
-    api: Api, kind: str, change: Callable[[Object], Object], label: str
+    story: Story, api: Api, kind: str, change: Callable[[Object], Object], label: str
 ) -> None:
+    story.is_put_back = True  # nothing is kept
     wanted, held = declared(kind, api)
     edited = api.edited(wanted, change(held))
     found = Difference(wanted, edited, held["metadata"]["labels"]["greeter-fleet/id"])
