@@ -32,6 +32,20 @@ def quota(customer: Mapping[str, Any]) -> dict[str, str]:
     return hard | {"services.loadbalancers": "0", "services.nodeports": "0"}
 
 
+def cpu_target(customer: Mapping[str, Any]) -> str:
+    """The CPU that an autoscaled customer's pods are to use on average, as a quantity in the server's own words.
+
+    A percentage is one of the limit: what a pod requests is what it needs at rest, and says nothing of what it can do.
+    """
+    target = customer["autoscaling"]["cpu"]
+    if isinstance(target, str):
+        amount = quantity(target) or Decimal(0)
+    else:
+        amount = (quantity(customer["resources"]["limits"]["cpu"]) or Decimal(0)) * int(target) / 100
+    milli = max(1, int(amount * 1000))
+    return f"{milli}m" if milli % 1000 else str(milli // 1000)
+
+
 def _times(pods: int, each: object, resource: str) -> str:
     total = pods * (quantity(each) or Decimal(0))
     if resource == "cpu":
@@ -65,6 +79,7 @@ class FilterModule:
         return {
             "customers_settings": full_settings,
             "customers_quota": quota,
+            "customers_cpu_target": cpu_target,
             "customers_yaml": flow,
             "customers_pem": pem,
         }

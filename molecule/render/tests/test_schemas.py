@@ -17,7 +17,7 @@ EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 INVENTORY = Path(__file__).parents[1] / "inventory"
 RENDERINGS = sorted(yaml.safe_load((INVENTORY / "hosts.yml").read_text())["renderings"]["hosts"])
 # The oldest Kubernetes that the project supports, and the newest that there are schemas of.
-OLDEST, NEWEST = "1.26", utils.major_minor(utils.latest_version())
+OLDEST, NEWEST = "1.27", utils.major_minor(utils.latest_version())
 # A resource of Traefik's own, of which Kubernetes has no schema.
 FOREIGN = {"Middleware"}
 
@@ -171,7 +171,11 @@ def test_every_option_reaches_its_object() -> None:
         "services.nodeports": "0",
     }
     (budget,) = of_kind("options", "PodDisruptionBudget").values()
-    assert budget["spec"] == {"maxUnavailable": 1, "selector": {"matchLabels": {"app.kubernetes.io/name": "greeter"}}}
+    assert budget["spec"] == {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": {"app.kubernetes.io/name": "greeter"}},
+    }
     (ingress,) = of_kind("options", "Ingress").values()
     assert [rule["host"] for rule in ingress["spec"]["rules"]] == ["one.example.com", "two.example.com"]
 
@@ -179,17 +183,27 @@ def test_every_option_reaches_its_object() -> None:
 def test_an_autoscaled_deployment_leaves_the_number_of_pods_to_the_autoscaler() -> None:
     deployments = of_kind("autoscaled", "Deployment")
     scalers = of_kind("autoscaled", "HorizontalPodAutoscaler")
-    assert set(scalers) == {"customer-always-two", "customer-down-to-one"}
     assert "replicas" not in deployments["customer-always-two"]["spec"]
     assert deployments["customer-not-at-all"]["spec"]["replicas"] == 3
     spec = scalers["customer-always-two"]["spec"]
     assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 5)
-    assert spec["metrics"][0]["resource"] == {
-        "name": "cpu",
-        "target": {"type": "Utilization", "averageUtilization": 80},
+    targets = {name: scaler["spec"]["metrics"][0]["resource"] for name, scaler in scalers.items()}
+    # Of the limit, and in the server's own words: it makes 1 of 1000m.
+    assert targets == {
+        f"customer-{name}": {"name": "cpu", "target": {"type": "AverageValue", "averageValue": amount}}
+        for name, amount in {
+            "always-two": "400m",
+            "down-to-one": "250m",
+            "by-an-amount": "1800m",
+            "by-a-core": "1",
+            "by-next-to-nothing": "1m",
+        }.items()
     }
+    # Room for a rollout of all that there may be at once.
+    assert of_kind("autoscaled", "ResourceQuota")["customer-always-two"]["spec"]["hard"]["pods"] == "12"
     # A single pod with a budget of one unavailable is no budget, and one of none would stop every drain.
-    assert set(of_kind("autoscaled", "PodDisruptionBudget")) == {"customer-always-two", "customer-not-at-all"}
+    assert "customer-down-to-one" not in of_kind("autoscaled", "PodDisruptionBudget")
+    assert {"customer-always-two", "customer-not-at-all"} <= set(of_kind("autoscaled", "PodDisruptionBudget"))
 
 
 def test_a_customer_overrules_what_holds_for_all() -> None:

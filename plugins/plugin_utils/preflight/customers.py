@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
@@ -24,6 +25,8 @@ Network = IPv4Network | IPv6Network
 LABEL_CHARACTERS = 63
 HOST_CHARACTERS = 253
 ANNOTATIONS_BYTES = 256 * 1024
+# An autoscaler adds pods when they use a tenth more than its target, and no pod uses more than its limit.
+MOST_OF_LIMIT = Decimal("0.9")
 # Ansible does not bring them.
 PACKAGES = ("jsonschema", "kubernetes")
 
@@ -96,6 +99,9 @@ def _joined_faults(full: Mapping[str, Mapping[str, Any]], customers: Mapping[str
         )
         yield from _annotation_faults(annotations, as_mapping(customer["annotations"]))
         yield from _limit_faults(resources, as_mapping(customer["resources"]))
+        scaled = as_mapping(customer.get("autoscaling")).get("cpu")
+        autoscaling = where if "autoscaling" in own else "customers_defaults"
+        yield from _target_faults(f"{autoscaling}.autoscaling.cpu", scaled, as_mapping(customer["resources"]))
 
 
 def _is_too_long(host: str) -> bool:
@@ -108,6 +114,15 @@ def _annotation_faults(where: str, annotations: Mapping[Any, Any]) -> Iterator[s
     size = sum(len(text.encode(errors="surrogatepass")) for pair in annotations.items() for text in texts(pair))
     if size > ANNOTATIONS_BYTES:
         yield f"{where}: have {size} bytes in all; use at most {ANNOTATIONS_BYTES}"
+
+
+def _target_faults(where: str, target: object, resources: Mapping[Any, Any]) -> Iterator[str]:
+    """Faults of an amount that no pod can exceed by as much as an autoscaler asks for."""
+    given = as_mapping(resources.get("limits")).get("cpu")
+    amount = quantity(target) if isinstance(target, str) and target.endswith("m") else None
+    limit = quantity(given)
+    if amount is not None and limit is not None and amount > limit * MOST_OF_LIMIT > 0:
+        yield f"{where}: {target} is more than 90 % of the limit of {given}; lower it, or raise resources.limits.cpu"
 
 
 def _limit_faults(where: str, resources: Mapping[Any, Any]) -> Iterator[str]:
