@@ -98,12 +98,13 @@ OWN: Object = {
 
 
 class Cluster(kubernetes_api.Cluster):
-    """Objects, and which kinds are served; counts what it is asked."""
+    """Objects, and which kinds are served and may be listed; counts what it is asked."""
 
-    def __init__(self, *objects: Object, unserved: str = "") -> None:
+    def __init__(self, *objects: Object, unserved: str = "", forbidden: tuple[str, ...] = ()) -> None:
         """Hold the ``objects``, and serve every kind but one."""
         self.held = [live(OWN), *objects]
         self.unserved = unserved
+        self.forbidden = forbidden
         self.asked = 0
 
     def serves(self, api_version: str, kind: str) -> bool:
@@ -115,6 +116,8 @@ class Cluster(kubernetes_api.Cluster):
     ) -> Iterator[Object]:
         """Every object of a kind that carries the label and has the namespace and name."""
         self.asked += 1
+        if kind in self.forbidden:
+            raise kubernetes_api.ForbiddenError("ci", f"list {kind}")
         for found in self.held:
             carried = {f"{name}={value}" for name, value in found["metadata"].get("labels", {}).items()}
             if (
@@ -553,9 +556,37 @@ def test_a_kind_the_cluster_does_not_serve_is_a_fault_that_names_the_setting() -
     )
 
 
+def test_all_rights_that_are_missing_are_one_fault() -> None:
+    found = plan(Cluster(forbidden=("Namespace", "Deployment")), *room("a"))
+    assert found.faults == ["ci may not list Namespace, list Deployment; grant it as docs/rights.yaml does"]
+
+
+def test_what_nobody_declares_needs_no_right_to_look_for_it() -> None:
+    cluster = Cluster(*map(live, room("a")), forbidden=("Secret", "HorizontalPodAutoscaler"))
+    found = plan(cluster, *room("a"))
+    assert (found.faults, found.report()) == ([], ["= unchanged   1 of 1"])
+    assert plan(cluster, *room("a"), secrets=(certificate(),)).faults == [
+        "ci may not list Secret; grant it as docs/rights.yaml does"
+    ]
+
+
+def certificate(key: str = "c2VjcmV0") -> Object:
+    """The Secret of a customer who brings their own."""
+    found = thing("Secret", "a", data={"tls.key": key})
+    found["metadata"]["name"] = "greeter-tls"
+    return found
+
+
+def test_of_secrets_only_those_that_are_made_here_are_looked_at() -> None:
+    named = thing("Secret", "a", data={"tls.key": "bWluZQ=="})
+    named["metadata"]["name"] = "my-tls"
+    found = plan(Cluster(*map(live, [*room("a"), named])), *room("a"))
+    assert (found.remove, found.report()) == ([], ["= unchanged   1 of 1"])
+
+
 def test_a_secret_is_compared_and_never_shown() -> None:
-    secret = thing("Secret", "a", data={"tls.key": "c2VjcmV0"})
-    held = live(thing("Secret", "a", data={"tls.key": "b2xk"}))
+    secret = certificate()
+    held = live(certificate("b2xk"))
     found = plan(Cluster(*map(live, room("a")), held), *room("a"), secrets=(secret,))
     assert found.secrets == {"a"}
     assert found.apply == []

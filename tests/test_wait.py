@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -27,8 +28,17 @@ def deployment(customer: str, available: int = 1) -> Object:
     return {"kind": "Deployment", "metadata": metadata, "spec": {"replicas": 1}, "status": status}
 
 
-def namespace(customer: str) -> Object:
-    return {"kind": "Namespace", "metadata": {"name": f"customer-{customer}", "labels": labelled(customer)}}
+def namespace(customer: str, *conditions: Object, **metadata: object) -> Object:
+    name = {"name": f"customer-{customer}", "labels": labelled(customer)}
+    return {"kind": "Namespace", "metadata": name | metadata, "status": {"conditions": list(conditions)}}
+
+
+def selects(labels: str, carried: dict[str, str]) -> bool:
+    """Whether a label selector, of the two kinds that there are here, fits."""
+    for name, value, several in re.findall(r"([a-z./-]+)(?:=([^,]+)| in \(([^)]*)\))", labels):
+        if carried.get(name) not in (several.split(",") if several else [value]):
+            return False
+    return True
 
 
 def pod(customer: str, *containers: Object) -> Object:
@@ -58,14 +68,26 @@ SILENCE = "the cluster at https://192.0.2.1 does not answer: refused"
 class Cluster(kubernetes_api.Cluster):
     """Objects that change from one look to the next, and logs: (pod, of the run before) → lines.
 
-    A look that finds an error is one at which the API does not answer, or refuses.
+    A look that finds an error is one at which the API does not answer, or refuses. What is ``forbidden`` are kinds.
     """
 
-    def __init__(self, *looks: list[Object] | Exception, logs: dict[tuple[str, bool], list[str]] | None = None) -> None:
+    def __init__(
+        self,
+        *looks: list[Object] | Exception,
+        logs: dict[tuple[str, bool], list[str]] | None = None,
+        forbidden: tuple[str, ...] = (),
+    ) -> None:
         """Hold what each look finds; the last one stays."""
         self.looks = list(looks)
         self.logs = logs or {}
+        self.forbidden = forbidden
         self.asked: list[str] = []
+        self.selectors: list[str] = []
+        self.closed = 0
+
+    def close(self) -> None:
+        """Count how often."""
+        self.closed += 1
 
     def next(self) -> None:
         """Time passes."""
@@ -78,15 +100,17 @@ class Cluster(kubernetes_api.Cluster):
         """Every object of a kind that carries all the labels."""
         assert api_version == ("apps/v1" if kind == "Deployment" else "v1")
         self.asked.append(kind)
+        self.selectors.append(labels)
+        if kind in self.forbidden:
+            raise kubernetes_api.ForbiddenError("ci", f"list {kind}")
         look = self.looks[0]
         if isinstance(look, Exception):
             raise look
         for found in look:
             metadata = found["metadata"]
-            carried = {f"{key}={value}" for key, value in metadata.get("labels", {}).items()}
             if (
                 found["kind"] == kind
-                and set(filter(None, labels.split(","))) <= carried
+                and selects(labels, metadata.get("labels", {}))
                 and namespace in ("", metadata.get("namespace"))
                 and fields in ("", f"type={found.get('type')}")
             ):
@@ -94,7 +118,10 @@ class Cluster(kubernetes_api.Cluster):
 
     def log(self, namespace: str, pod: str, container: str, previous: bool, lines: int) -> list[str]:
         """The end of a container's log."""
-        assert (namespace, container) == ("customer-a", "greeter")
+        assert namespace.startswith("customer-")
+        assert container == "greeter"
+        if "log" in self.forbidden:
+            raise kubernetes_api.ForbiddenError("ci", "get pods/log")
         return self.logs.get((pod, previous), [])[-lines:]
 
 
@@ -121,11 +148,12 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Waiting:
         plugin._task = SimpleNamespace(args={"kubeconfig": "/k", "fleet": "greeter-fleet", **arguments})
         monkeypatch.setattr(ActionBase, "run", lambda *_: {})
         monkeypatch.setattr(Display, "display", lambda _self, text: shown.append(text))
-        monkeypatch.setattr(customers_wait, "Cluster", lambda _: cluster)
+        monkeypatch.setattr(customers_wait, "Cluster", lambda *given: given == ("/k", "") and cluster)
         monkeypatch.setattr(time, "sleep", sleep)
         monkeypatch.setattr(time, "monotonic", lambda: now)
         result = plugin.run()
         assert result.get("failed", False) == ("msg" in result)
+        assert cluster.closed == bool(cluster.asked)
         return result.get("msg", "").splitlines(), shown
 
     return run
@@ -230,10 +258,7 @@ def test_the_log_of_a_container_that_began_anew_is_the_one_before(wait: Waiting,
 def test_only_a_few_are_explained_and_what_several_pods_say_only_once(wait: Waiting) -> None:
     names = [f"c{number}" for number in range(7)]
     waiting = container({"waiting": {"reason": "ImagePullBackOff"}})
-    # Their logs are those of customer a, and none of them has one.
     pods = [pod(name, waiting) for name in names for _ in range(2)]
-    for each in pods:
-        each["metadata"]["namespace"] = "customer-a"
     problems, _ = wait(Cluster([*(deployment(name, available=0) for name in names), *pods]), *names, timeout=0)
     explained = [
         line
@@ -287,3 +312,85 @@ def test_a_refusal_ends_the_wait(wait: Waiting) -> None:
     cluster = Cluster([deployment("a", available=0)], refusal, [deployment("a")])
     assert wait(cluster, "a") == (["the cluster at https://192.0.2.1 refuses: no"], [])
     assert len(cluster.looks) == 2
+
+
+def test_a_refusal_keeps_back_nothing_of_what_was_refused_before(wait: Waiting) -> None:
+    refused = [{"customer": "a", "object": "Service greeter", "message": "no"}]
+    cluster = Cluster([], forbidden=("Deployment",))
+    assert wait(cluster, "a", "b", refused=refused)[0] == [
+        "ci may not list Deployment; grant it as docs/rights.yaml does",
+        "- a: Service greeter: no",
+    ]
+
+
+def test_only_those_that_are_left_are_asked_for_and_many_by_the_whole_list(wait: Waiting) -> None:
+    names = [f"c{number:02}" for number in range(51)]
+    done = [deployment(name) for name in names]
+    cluster = Cluster([done[0], namespace("x")], [*done[:49], namespace("x")], [*done[:50], namespace("x")], done)
+    wait(cluster, *names, namespaces=("customer-x",))
+    fleet = "app.kubernetes.io/managed-by=greeter-fleet"
+    asked = [fleet if ask == fleet else ask.removeprefix(f"{fleet},app.kubernetes.io/instance in ")
+             for ask in cluster.selectors]  # fmt: skip
+    fifty = f"({','.join(names[1:])})"
+    assert asked == [fleet, "(x)", fifty, "(x)", "(c49,c50)", "(x)", "(c50)", "(x)"]
+
+
+@pytest.mark.parametrize(("left", "looks"), [(1, 9), (50, 9), (100, 5), (200, 3), (1000, 3)])
+def test_the_more_are_left_the_longer_it_takes_to_the_next_look(wait: Waiting, left: int, looks: int) -> None:
+    cluster = Cluster([])
+    wait(cluster, *(f"c{number}" for number in range(left)), timeout=4)
+    assert cluster.asked.count("Deployment") == looks
+
+
+def test_a_namespace_that_stays_is_told_with_what_holds_it(wait: Waiting) -> None:
+    conditions = [
+        {"type": "NamespaceDeletionContentFailure", "status": "False", "message": "All content successfully deleted"},
+        {"type": "NamespaceContentRemaining", "status": "True", "message": "Resources are remaining: things. has 1"},
+        {"type": "NamespaceFinalizersRemaining", "status": "True", "message": "example.com/keep in 1 resource"},
+    ]
+    cluster = Cluster([namespace("a", *conditions), namespace("b", finalizers=["example.com/hold"]), namespace("c")])
+    problems, _ = wait(cluster, namespaces=("customer-a", "customer-b", "customer-c"), timeout=1)
+    stays = "still being removed after 1 s"
+    assert problems == not_as_declared(
+        f"- namespace customer-a: {stays}: Resources are remaining: things. has 1; example.com/keep in 1 resource",
+        f"- namespace customer-b: {stays}: its finalizers are left: example.com/hold",
+        f"- namespace customer-c: {stays}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "explained", "missing"),
+    [
+        (("Pod",), "    event of Pod greeter-1: Failed: no", "list Pod"),
+        (("Event",), "    pod greeter-1 waiting: ErrImagePull", "list Event"),
+        (("Event", "log"), "    pod greeter-1 waiting: ErrImagePull", "get pods/log, list Event"),
+        (("Pod", "Event"), "", "list Pod, list Event"),
+    ],
+)
+def test_without_the_rights_to_explain_it_the_rest_is_told_and_which_are_missing(
+    wait: Waiting, forbidden: tuple[str, ...], explained: str, missing: str
+) -> None:
+    waiting = container({"waiting": {"reason": "ErrImagePull"}})
+    things = [thing for name in "ab" for thing in (deployment(name, 0), pod(name, waiting), event(name, "", "no"))]
+    problems, _ = wait(Cluster(things, forbidden=forbidden), "a", "b", timeout=0)
+    assert [line for line in problems if line.startswith("-")] == [
+        "- a: not rolled out within 0 s",
+        "- b: not rolled out within 0 s",
+        f"- why is not known: ci may not {missing}; grant it as docs/rights.yaml does",
+    ]
+    assert [line for line in problems if line.startswith(" ")] == ([explained] * 2 if explained else [])
+
+
+def test_those_who_miss_the_same_rights_share_a_line(wait: Waiting) -> None:
+    words = 'is forbidden: User "ci" cannot create resource "{0}" in API group "" in the namespace "customer-x"'
+    refused = [
+        {"customer": name, "object": kind, "message": f'{kind} "greeter" {words.format(kind)}'}
+        for name, kinds in {"b": ["pods", "services"], "a": ["pods", "services"], "c": ["pods"]}.items()
+        for kind in kinds
+    ]
+    refused.append({"customer": "a", "object": "Ingress greeter", "message": "no"})
+    assert wait(Cluster([]), refused=refused)[0] == not_as_declared(
+        "- a: Ingress greeter: no",
+        "- a, b: ci may not create pods, create services; grant it as docs/rights.yaml does",
+        "- c: ci may not create pods; grant it as docs/rights.yaml does",
+    )

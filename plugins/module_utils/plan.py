@@ -19,7 +19,7 @@ from ansible_collections.greeter.fleet.plugins.module_utils.fleet import (
     label,
     leaves,
 )
-from ansible_collections.greeter.fleet.plugins.module_utils.kubernetes_api import Cluster, ClusterError, Object
+from ansible_collections.greeter.fleet.plugins.module_utils.kubernetes_api import Cluster, ForbiddenError, Object
 from ansible_collections.greeter.fleet.plugins.module_utils.ownership import RECORD
 from ansible_collections.greeter.fleet.plugins.module_utils.report import Report, labelled, some
 
@@ -38,6 +38,8 @@ class Kind(NamedTuple):
     kind: str
     setting: str = ""
     remedy: str = "use a newer Kubernetes"
+    # Which of them are asked for, where that is not all with the fleet's label.
+    fields: str = ""
 
 
 # Every kind a customer may have, in the order they are made.
@@ -47,7 +49,8 @@ KINDS = (
     Kind("v1", "LimitRange"),
     Kind("networking.k8s.io/v1", "NetworkPolicy"),
     Kind("v1", "ServiceAccount"),
-    Kind("v1", "Secret"),
+    # By name, so that a user needs no right to read other Secrets.
+    Kind("v1", "Secret", fields="metadata.name=greeter-tls"),
     Kind("apps/v1", "Deployment"),
     Kind("v1", "Service"),
     Kind("autoscaling/v2", "HorizontalPodAutoscaler", "replicas instead of autoscaling"),
@@ -74,12 +77,6 @@ REQUESTS = 8
 def key(found: Object) -> Key:
     """Namespace and name."""
     return found["metadata"].get("namespace", ""), found["metadata"]["name"]
-
-
-def names_certificate(ingress: Object) -> bool:
-    """Whether an Ingress serves a certificate that somebody has declared, and not one that cert-manager fetches."""
-    fetched = any(annotation(ingress, f"cert-manager.io/{each}") for each in ("issuer", "cluster-issuer"))
-    return not fetched and any(each.get("secretName") == "greeter-tls" for each in ingress["spec"].get("tls") or [])
 
 
 def reference(found: Object) -> Object:
@@ -131,7 +128,7 @@ class Plan:
         self.faults: list[str] = []
         self.diff: list[Object] = []
         self._apply: dict[str, list[Object]] = defaultdict(list)  # by kind
-        self._had_certificate = False
+        self._forbidden: list[ForbiddenError] = []
         self._quotas: list[tuple[Object, Object | None]] = []
 
         self._declared: dict[tuple[str, str], dict[Key, Object]] = defaultdict(dict)
@@ -150,12 +147,13 @@ class Plan:
             self.faults.append(self.fleet.fault)
             return
         self._compare_namespaces(namespaces)
-        # The Ingresses say whether to look for Secrets.
-        for kind in sorted(KINDS[1:], key=lambda kind: kind.kind == "Secret"):
+        for kind in KINDS[1:]:
             self._compare_kind(kind)
         for declared, live in self._quotas:
             self._compare_quota(declared, live)
         self._look_for_foreign()
+        if self._forbidden:
+            self.faults.append(str(ForbiddenError.of_all(self._forbidden)))
 
     @property
     def apply(self) -> list[Object]:
@@ -165,7 +163,8 @@ class Plan:
 
     def _ask(self) -> dict[tuple[str, str], Future[dict[Key, Object]]]:
         """Ask for all objects of every kind, several at a time: a cluster may be far away."""
-        kinds = [(each.api_version, each.kind, "") for each in KINDS if each.kind != "Secret"] + list(FOREIGN)
+        kinds = [(each.api_version, each.kind, {"fields": each.fields}) for each in KINDS]
+        kinds += [(api_version, kind, {"labels": labels}) for api_version, kind, labels in FOREIGN]
         if not self.cluster:
             return {}
         with ThreadPoolExecutor(max_workers=REQUESTS) as pool:
@@ -173,12 +172,18 @@ class Plan:
             versions = {api_version for api_version, _, _ in kinds}
             list(pool.map(self.cluster.serves, versions, ["Namespace"] * len(versions)))
             return {
-                (api_version, kind): pool.submit(self._held, api_version, kind, labels=labels)
-                for api_version, kind, labels in kinds
+                (api_version, kind): pool.submit(self._held, api_version, kind, **query)
+                for api_version, kind, query in kinds
             }
 
     def _answer(self, api_version: str, kind: str) -> dict[Key, Object]:
-        return self._answers[api_version, kind].result() if self._answers else {}
+        try:
+            return self._answers[api_version, kind].result() if self._answers else {}
+        except ForbiddenError as error:
+            # Of what nobody declares there is nothing either, where the user may not even look.
+            if self._declared[api_version, kind]:
+                self._forbidden.append(error)
+            return {}
 
     def _held(self, api_version: str, kind: str, **query: str) -> dict[Key, Object]:
         return {key(found): found for found in self.cluster.objects(api_version, kind, **query)} if self.cluster else {}
@@ -234,15 +239,9 @@ class Plan:
                 f"set {kind.setting} for them or in customers_defaults, or {kind.remedy}"
             )
             return
-        if name == "Secret":
-            # Nobody's Secrets are read where no certificate is declared or was.
-            ours = f"{FLEET}={self.fleet.name}"
-            held = self._held(api_version, name, labels=ours) if declared or self._had_certificate else {}
-        else:
-            held = self._answer(api_version, name)
+        held = self._answer(api_version, name)
         if name == "Ingress":
             self._look_for_shared_hosts(declared, held)
-            self._had_certificate = any(map(names_certificate, held.values()))
         for place, found in declared.items():
             live = held.pop(place, None)
             if label(found, INSTANCE) not in self.report.refused and not self._refuse(found, live):
@@ -299,11 +298,13 @@ class Plan:
         """Name what nobody has declared in the namespaces of customers, and no controller has made."""
         for api_version, kind, _ in FOREIGN:
             try:
-                for found in self._answer(api_version, kind).values():
-                    if found["metadata"].get("namespace") in self._customers:
-                        self._tell_foreign(found)
-            except ClusterError:
+                found = self._answers[api_version, kind].result() if self._answers else {}
+            except ForbiddenError:
                 self.report.unseen.append(kind)
+                continue
+            for (namespace, _), live in found.items():
+                if namespace in self._customers:
+                    self._tell_foreign(live)
         for kind, name in sorted(self.report.foreign):
             if kind in self.params["refuse_foreign"]:
                 self.faults.append(

@@ -18,6 +18,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "kubeconfig": {"type": "path", "required": True},
+            "context": {"type": "str", "default": ""},
             "objects": {"type": "str", "required": True},
             "secrets": {"type": "str", "default": "", "no_log": True},
             "fleet": {"type": "str", "required": True},
@@ -48,6 +49,7 @@ def main() -> None:
     }
     module.exit_json(
         changed=module.check_mode and any(found.values()),
+        context=cluster.context if cluster else "",
         report=[title, *report.lines()],
         **found,
         id=plan.fleet.id,
@@ -68,7 +70,9 @@ def main() -> None:
 def connect(module: AnsibleModule) -> Cluster | None:
     """The cluster; None if check mode finds that there is none yet."""
     try:
-        return Cluster(module.params["kubeconfig"])
+        cluster = Cluster(module.params["kubeconfig"], module.params["context"])
+        cluster.serves("v1", "Namespace")
+        return cluster
     except UnreachableError as error:
         if not module.check_mode:
             raise
