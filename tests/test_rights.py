@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import yaml
-from ansible_collections.greeter.fleet.plugins.module_utils.plan import KINDS
+from ansible_collections.greeter.fleet.plugins.module_utils.plan import FOREIGN, KINDS
 
 from .conftest import PROJECT
 
@@ -19,9 +19,9 @@ def test_every_kind_that_a_customer_may_have_can_be_listed_and_nothing_else() ->
         for resource in rule["resources"]
     }
     asked = set()
-    for kind in KINDS:
-        group = kind.api_version.rpartition("/")[0]
-        name = kind.kind.lower()
+    for api_version, kind, *_ in (*KINDS, *FOREIGN):
+        group = api_version.rpartition("/")[0]
+        name = kind.lower()
         plural = f"{name}es" if name.endswith("s") else f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
         asked.add(f"{plural}.{group}".rstrip("."))
     assert granted == asked | EXPLAINING

@@ -15,7 +15,6 @@ from ansible_collections.greeter.fleet.plugins.module_utils.fleet import (
     ID,
     INSTANCE,
     Fleet,
-    annotation,
     label,
     leaves,
 )
