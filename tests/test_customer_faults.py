@@ -96,6 +96,7 @@ def all_faults(
             "customers_defaults": {} if defaults is None else defaults,
             "customers_domain": domain,
             "customers_ingress_class": ingress_class,
+            "customers_ingress_from": [],
         }
     )
 
@@ -323,7 +324,8 @@ def test_a_thousand_customers_take_less_than_two_seconds(certificates: Path) -> 
 
 CUSTOMER = {"customers": {"a": {"greeting": "Hi!"}}}
 GOOD_FLEET: dict[str, list[Any]] = {
-    "customers_ingress_class": ["traefik", "nginx.example.com"],
+    "customers_ingress_class": ["traefik"],
+    "customers_domain": ["lan", "example.com"],
     "customers_ingress_from": [
         [],
         [{"podSelector": {}}],
@@ -365,6 +367,13 @@ WRONG_FLEET: dict[str, list[Any]] = {
 def test_a_wrong_setting_of_the_fleet_has_one_fault(name: str, value: object) -> None:
     (fault,) = preflight.customer_faults(CUSTOMER | {name: value})
     assert fault.startswith(name)
+
+
+def test_another_ingress_class_needs_to_be_told_who_may_call() -> None:
+    given = CUSTOMER | {"customers_ingress_class": "nginx.example.com"}
+    assert preflight.customer_faults(given | {"customers_ingress_from": [{"podSelector": {}}]}) == []
+    (fault,) = preflight.customer_faults(given)
+    assert fault.startswith("customers_ingress_from: is missing; customers_ingress_class is nginx.example.com, and")
 
 
 @pytest.mark.parametrize("package", ["jsonschema", "kubernetes"])

@@ -38,6 +38,7 @@ BETWEEN_SETTINGS = {
     "a limit of all below a request of all",
     "annotations that are too long",
     "a redirect of a controller nobody knows",
+    "another ingress controller that nobody may call from",
     "a certificate that is not there",
     "a key without its first line",
     "files that hold something else",
@@ -106,7 +107,8 @@ GOOD: list[dict[str, Any]] = [
     *(CUSTOMER | {"customers_defaults": every} for every in BOTH),
     *(CUSTOMER | {name: value} for name, values in GOOD_FLEET.items() for value in values),
 ]
-BROKEN = [name for name in CASES if name not in BY_SITE]
+# Templates are Ansible's own matter.
+BROKEN = [name for name in CASES if name not in [*BY_SITE, "templates that cannot be worked out"]]
 
 
 @pytest.mark.parametrize("path", GOOD_FILES, ids=lambda path: path.stem)

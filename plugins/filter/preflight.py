@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..plugin_utils.preflight import cluster, customers, hosts, network, nodes, versions
+from ..plugin_utils.preflight import cluster, customers, hosts, network, nodes, shared, versions
 
 
 def cluster_faults(
@@ -21,7 +21,8 @@ def cluster_faults(
         *nodes.inventory_faults(groups, known),
         *nodes.messages(settings, known),
         *nodes.messages([*versions.version_faults(known), *hosts.host_faults(known, limits)]),
-        *nodes.builder_faults(builder),
+        # Without a host of its own to run it, no image is built.
+        *(nodes.builder_faults(builder) if known or not groups.get("kubernetes") else []),
     ]
 
 
@@ -30,4 +31,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name → filter."""
-        return {"cluster_faults": cluster_faults, "customer_faults": customers.customer_faults}
+        return {
+            "cluster_faults": cluster_faults,
+            "customer_faults": customers.customer_faults,
+            "shared_faults": shared.shared_faults,
+        }

@@ -7,7 +7,7 @@ above limits, sizes of joined annotations. Certificates are in `tls`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -18,7 +18,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ..customers import SCHEMA, full_settings, quantity
 from ..schema import is_cidr
 from .tls import tls_faults
-from .words import as_list, as_mapping, layers, shown, texts
+from .words import as_list, as_mapping, layers, resolved, shown, texts
 
 Network = IPv4Network | IPv6Network
 
@@ -31,16 +31,42 @@ MOST_OF_LIMIT = Decimal("0.9")
 PACKAGES = ("jsonschema", "kubernetes")
 
 
-def customer_faults(variables: Mapping[str, Any]) -> list[str]:
-    """Every fault of the customers' ``variables`` (name → value), sorted; what is not given has its default."""
+def customer_faults(
+    variables: Mapping[str, Any], names: Sequence[str] = (), host: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Every fault of the customers' ``variables``, sorted; what is not given has its default.
+
+    Args:
+        variables: Name → value.
+        names: Of all that are set. One that is not in ``variables`` cannot be worked out.
+        host: All variables of the host, to find the reason.
+    """
     missing = [package for package in PACKAGES if find_spec(package) is None]
     faults = [
         f"controller: {sys.executable} has no package {package}; install it with pip install -r requirements.txt"
         for package in missing
     ]
     if "jsonschema" not in missing:
-        faults += _variable_faults({"customers": {}, **SCHEMA.defaults(), **variables})
+        faults += _setting_faults({**dict.fromkeys(names, host or {}), **dict.fromkeys(variables, variables)})
     return sorted(set(faults))
+
+
+def _setting_faults(holders: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Every fault of the variables that are set: name → a mapping that holds it."""
+    broken: dict[str, str] = {}
+    known = {name: resolved(holder, name, name, broken) for name, holder in holders.items()}
+    for where, why in broken.items():
+        yield f"{where}: cannot be worked out ({why}); mend it, or write !unsafe before a text that is no template"
+    found = list(_variable_faults({"customers": {}, **SCHEMA.defaults(), **known}))
+    yield from (fault for fault in found if not fault.startswith(tuple(f"{where}:" for where in broken)))
+    # By default the network policy lets in K3s' own ingress controller.
+    ingress = known.get("customers_ingress_class", "traefik")
+    is_known = not any(fault.startswith("customers_ingress_class:") for fault in [*found, *broken])
+    if ingress != "traefik" and is_known and "customers_ingress_from" not in known:
+        yield (
+            f"customers_ingress_from: is missing; customers_ingress_class is {shown(ingress)}, and the network policy lets"
+            " in nobody but K3s' Traefik; write the peers that requests come from, your ingress controller's pods"
+        )
 
 
 def _variable_faults(variables: Mapping[str, Any]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..k3s_settings import layers, merge
+from .words import resolved
 
 # A host, or an empty text for the whole cluster, and what is wrong with it.
 Fault = tuple[str, str]
@@ -43,26 +44,17 @@ class Node:
     host_facts: Mapping[str, Any]
 
 
-def _templated(value: object) -> object:
-    """Template everything in a value; raises whatever Ansible raises of one that cannot be templated."""
-    if isinstance(value, Mapping):
-        return {key: _templated(inner) for key, inner in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_templated(inner) for inner in value]
-    # What stands for a value that cannot be templated raises as soon as it is used.
-    str(value)
-    return value
-
-
 def read_node(role: str, variables: Mapping[str, Any]) -> Node:
     """What is known of one host, from all of its ``variables``."""
     settings: dict[str, Any] = {}
     broken: dict[str, str] = {}
     for name in [name for name in variables if name.startswith("k3s_")]:
-        try:
-            settings[name] = _templated(variables[name])
-        except Exception as error:  # of any plugin that the value may call
-            broken[name] = " ".join(str(error).split())
+        faults: dict[str, str] = {}
+        value = resolved(variables, name, name, faults)
+        if faults:
+            broken[name] = next(iter(faults.values()))
+        else:
+            settings[name] = value
     flags = layers(settings, role)
     answer = variables.get("_preflight_facts")
     facts = {} if answer is None else variables.get("ansible_facts", {})
@@ -113,8 +105,12 @@ def messages(faults: Sequence[Fault], all_hosts: Sequence[str] | Mapping[str, No
 def inventory_faults(groups: Mapping[str, Sequence[str]], nodes: Mapping[str, Node]) -> Iterator[str]:
     """Faults of the inventory's ``groups`` (name → hosts): which hosts become which kind of node."""
     servers, agents = (groups.get(group, []) for group in ROLES)
-    cluster = groups.get("k3s_cluster", [])
-    if not servers:
+    cluster, existing = (groups.get(group, []) for group in ("k3s_cluster", "kubernetes"))
+    if existing and cluster:
+        yield "inventory: has hosts in kubernetes and in k3s_cluster; a cluster is the one or the other, use an inventory for each"
+    if len(existing) > 1:
+        yield f"inventory: the group kubernetes has {len(existing)} hosts; one host stands for the cluster, leave the others out"
+    if not servers and not existing:
         yield "inventory: the group k3s_servers has no host; put the host that is to run K3s there"
     # Two members of etcd outlive no more failures than one, four no more than three: https://etcd.io/docs/v3.5/faq/
     external = any(nodes[name].settings.get("k3s_datastore_endpoint") for name in servers)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
+
+
+# What Ansible puts before the reason.
+ANSIBLES_OWN = re.compile(r"^(A captured exception marker was tripped: |Error rendering template: )*")
 
 
 def kind(value: object) -> str:
@@ -45,6 +50,29 @@ def as_mapping(value: object) -> Mapping[Any, Any]:
 def texts(value: object) -> list[str]:
     """The texts of a list."""
     return [each for each in as_list(value) if isinstance(each, str)]
+
+
+def resolved(holder: Any, key: Any, where: str, broken: dict[str, str]) -> Any:  # noqa: ANN401
+    """Work out every template in ``holder[key]``, so that none can fail later; what cannot be worked out becomes None.
+
+    Args:
+        holder: A mapping or list, whose templates Ansible works out as they are read.
+        key: Of what in it.
+        where: What a person calls that.
+        broken: Takes the places of what cannot be worked out, such as ``customers.a.greeting``, each with the reason.
+    """
+    try:
+        value = holder[key]
+        if isinstance(value, Mapping):
+            return {inner: resolved(value, inner, f"{where}.{shown(inner)}", broken) for inner in value}
+        if is_list(value):
+            return [resolved(value, index, f"{where}[{index}]", broken) for index in range(len(value))]
+        # What stands for a value that cannot be worked out raises as soon as it is used.
+        str(value)
+    except Exception as error:  # of any plugin that the value may call
+        broken[where] = ANSIBLES_OWN.sub("", " ".join(str(error).split()))
+        return None
+    return value
 
 
 def layers(customers: object, defaults: object) -> Iterator[tuple[str, Mapping[Any, Any]]]:
