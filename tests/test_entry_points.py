@@ -41,12 +41,12 @@ def test_ansible_inventory_sees_them(ansible: Run, elsewhere: str) -> None:
 
 
 def test_ad_hoc_commands_see_them(ansible: Run, elsewhere: str) -> None:
-    for arguments in ((), ("-i", elsewhere)):
+    for name, arguments in (("local", ()), (Path(elsewhere).parent.name, ("-i", elsewhere))):
         done = ansible(
             "ansible", "localhost", *arguments, "-m", "ansible.builtin.debug",
             "-a", "msg='seen {{ customers_domain }} {{ k3s_release_url }} {{ k3s_kubeconfig }}'",
         )  # fmt: skip
-        assert f"{WANTED} {PROJECT}/.kube/greeter-fleet.yaml" in done.stdout
+        assert f"{WANTED} {PROJECT}/.kube/{name}.yaml" in done.stdout
 
 
 @pytest.mark.parametrize("playbook", sorted(path.name for path in (PROJECT / "playbooks").glob("*.yml")))
