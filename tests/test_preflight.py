@@ -32,6 +32,10 @@ def test_an_odd_number_of_servers_has_no_fault(servers: str, agents: str) -> Non
     assert inventory_faults(groups(servers, agents)) == []
 
 
+def test_a_kubernetes_that_is_there_needs_no_servers() -> None:
+    assert inventory_faults({"kubernetes": ["a"], "k3s_cluster": [], "k3s_servers": [], "k3s_agents": []}) == []
+
+
 @pytest.mark.parametrize("servers", ["a", "ab", "abcd"])
 def test_any_number_of_servers_has_no_fault_with_a_datastore_of_their_own(servers: str) -> None:
     endpoint = "postgres://k3s:secret@db.example.com/k3s"
@@ -51,6 +55,15 @@ def test_any_number_of_servers_has_no_fault_with_a_datastore_of_their_own(server
             groups("abcd", "x"),
             "inventory: the group k3s_servers has 4 hosts; embedded etcd wants an odd number: use 3 or 5,"
             " or set k3s_datastore_endpoint to a datastore outside the cluster",
+        ),
+        (
+            groups("a") | {"kubernetes": ["b"]},
+            "inventory: has hosts in kubernetes and in k3s_cluster; a cluster is the one or the other, use an inventory"
+            " for each",
+        ),
+        (
+            {"kubernetes": ["a", "b"]},
+            "inventory: the group kubernetes has 2 hosts; one host stands for the cluster, leave the others out",
         ),
         (
             groups("a", "ax"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,6 +75,8 @@ GOOD: dict[str, list[Any]] = {
         "postgres://k3s:p%40ss@db.example.com:5432/k3s",
         "mysql://k3s:pass@tcp(db.example.com:3306)/k3s",
         "mysql://",
+        "mysql://k3s:pass@/k3s",
+        "mysql://k3s:p@ss@unix/k3s",
         "https://etcd1.example.com:2379,https://etcd2.example.com:2379",
         "nats://nats.example.com",
     ],
@@ -369,6 +372,22 @@ WRONG: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(("setting", "value", "fault"), WRONG)
 def test_a_faulty_setting_is_named_with_what_to_write(setting: str, value: object, fault: str) -> None:
     assert faults(**{setting: value}) == [fault]
+
+
+def test_manifests_of_one_name_are_told(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("one/app.yaml", "two/app.yaml", "one/kube-vip.yaml", "one/traefik.yaml")]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    one, two, vip, traefik = map(str, paths)
+    assert faults(k3s_manifests=[one, vip]) == []
+    assert faults(k3s_manifests=[one, two, traefik]) == [
+        f"k3s_manifests[1]: {two} is called as one that k3s_manifests[0] is; give it another name",
+        f"k3s_manifests[2]: {traefik} is called as one that K3s itself writes; give it another name",
+    ]
+    assert faults(k3s_manifests=[vip], k3s_kube_vip_interface="eth0", k3s_registration_address="192.0.2.9") == [
+        f"k3s_manifests[0]: {vip} is called as one that k3s_kube_vip_interface writes; give it another name"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from ..k3s_versions import parse
 from ..schema import HAS_JSONSCHEMA, Schema
 from .network import parse_address
 from .nodes import Fault, Node, servers_of
-from .words import shown
+from .words import shown, texts
 
 HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*", re.IGNORECASE
@@ -35,6 +35,12 @@ CRITICAL_FLAGS = (
     "disable-network-policy", "egress-selector-mode", "embedded-registry", "flannel-backend", "flannel-external-ip",
     "flannel-ipv6-masq", "secrets-encryption", "secrets-encryption-provider", "service-cidr",
 )  # fmt: skip
+
+# What K3s writes into the folder of manifests at every start: https://docs.k3s.io/installation/packaged-components
+OWN_MANIFESTS = {
+    "ccm.yaml", "coredns.yaml", "gateway-api-crd.yaml", "local-storage.yaml", "rolebindings.yaml", "runtimes.yaml",
+    "traefik.yaml",
+}  # fmt: skip
 
 
 # The keywords of the schema: what is wrong with a value, or None. A value of the wrong type has a fault already.
@@ -124,8 +130,21 @@ def _joint_faults(node: Node) -> Iterator[str]:
         yield f"k3s_datastore_{tls[0]}: is for k3s_datastore_endpoint, which is empty; set that, or leave this out"
     if settings.get("k3s_kube_vip_interface") and not parse_address(str(settings.get("k3s_registration_address"))):
         yield "k3s_kube_vip_interface: needs k3s_registration_address to be an IP; write one there that no host has"
+    yield from _manifest_faults(settings)
     if node.origin.get("cluster-init") == "k3s_server_config" and settings.get("k3s_datastore_endpoint"):
         yield "k3s_server_config.cluster-init: cannot go with k3s_datastore_endpoint; write only one of them"
+
+
+def _manifest_faults(settings: Mapping[str, object]) -> Iterator[str]:
+    """Faults of manifests that would take each other's place: all of them go into one folder by their names alone."""
+    taken = dict.fromkeys(OWN_MANIFESTS, "K3s itself writes")
+    if settings.get("k3s_kube_vip_interface"):
+        taken["kube-vip.yaml"] = "k3s_kube_vip_interface writes"
+    for index, path in enumerate(texts(settings.get("k3s_manifests"))):
+        name = Path(path).name
+        if name in taken:
+            yield f"k3s_manifests[{index}]: {shown(path)} is called as one that {taken[name]}; give it another name"
+        taken.setdefault(name, f"k3s_manifests[{index}] is")
 
 
 def _different(where: str, values: Mapping[str, object], whose: str) -> Iterator[Fault]:
