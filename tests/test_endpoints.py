@@ -42,6 +42,11 @@ THREE = {"address": "127.0.0.3", "http": 8080, "https": 443}
 PORTS = [{"port": 80, "nodePort": 30080}, {"port": 443, "nodePort": 30443}, {"port": 9100}]
 
 
+def cluster_of(addresses: list[str], *services: Resource) -> Resource:
+    """What a cluster of these nodes has answered."""
+    return {"addresses": addresses, "nodes": NODES, "services": list(services)}
+
+
 def test_addresses_are_read_from_services_and_ingresses() -> None:
     assert published([balanced("10.0.0.1", "lb.example.com"), balanced(), balanced("10.0.0.1"), {}]) == [
         "10.0.0.1", "lb.example.com",
@@ -67,17 +72,17 @@ def test_addresses_are_read_from_services_and_ingresses() -> None:
     ],
 )
 def test_the_nodes_that_serve_are_called(run: list[str], addresses: list[str], called: list[Resource]) -> None:
-    assert targets(HOSTS, run, list(HOSTS), addresses, NODES) == called
+    assert targets(HOSTS, run, list(HOSTS), cluster_of(addresses)) == called
 
 
 def test_a_host_that_is_no_known_node_hides_nobody() -> None:
-    assert targets({"x": {}, "y": {}}, ["x", "y"], ["x", "y"], ["10.0.0.1"], NODES) == [
+    assert targets({"x": {}, "y": {}}, ["x", "y"], ["x", "y"], cluster_of(["10.0.0.1"])) == [
         {"address": "x", "http": 80, "https": 443}, {"address": "y", "http": 80, "https": 443},
     ]  # fmt: skip
 
 
 def test_without_a_load_balancer_the_services_own_ports_on_nodes_are_called() -> None:
-    assert targets(HOSTS, ["one", "three"], [], [], NODES, [balanced(ports=PORTS)]) == [
+    assert targets(HOSTS, ["one", "three"], [], cluster_of([], balanced(ports=PORTS))) == [
         {"address": "192.0.2.1", "http": 30080, "https": 30443},
         {"address": "127.0.0.3", "http": 8080, "https": 30443},
     ]
@@ -105,6 +110,7 @@ class Cluster:
     asked: list[str] = field(default_factory=list)
 
     def answer(self, path: str) -> Resource | None:
+        """What the API says to a GET; None for 404."""
         self.asked.append(path)
         if path == "/version":
             return {"major": "1", "minor": "36", "gitVersion": "v1.36.0"}
@@ -121,7 +127,13 @@ class Cluster:
                 "kind": "APIResourceList",
                 "groupVersion": path.removeprefix("/apis/").removeprefix("/api/"),
                 "resources": [
-                    {"name": name, "kind": kind, "singularName": kind.lower(), "namespaced": spaced, "verbs": ["get", "list"]}
+                    {
+                        "name": name,
+                        "kind": kind,
+                        "singularName": kind.lower(),
+                        "namespaced": spaced,
+                        "verbs": ["get", "list"],
+                    }
                     for name, kind, spaced in KINDS[path]
                 ],
             }
@@ -257,7 +269,9 @@ def test_where_it_says_nothing_the_address_is_asked_for_and_taken(
     cluster.answers = {INGRESS: [ingress]}
     done = verify(ansible, tmp_path, cluster, EXISTING, timeout=2, endpoints_port=cluster.port)
     assert done.returncode != 0
-    assert "Where the ingress serves is not known: the Ingress of customer a has got no address within 2 s." in done.stdout
+    assert (
+        "Where the ingress serves is not known: the Ingress of customer a has got no address within 2 s." in done.stdout
+    )
     assert "ingress class nginx, or set endpoints_address, and endpoints_port if it is not 80, for mine." in " ".join(
         done.stdout.split()
     )

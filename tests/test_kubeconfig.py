@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ from ansible_collections.greeter.fleet.plugins.filter.k3s_merge_kubeconfig impor
 from .conftest import PROJECT, Run
 
 REFRESH = PROJECT / "roles/k3s/tasks/kubeconfig_refresh.yml"
+TEMPLATE = PROJECT / "roles/k3s/templates/kubeconfig.yaml.j2"
 OURS = """\
 apiVersion: v1
 kind: Config
@@ -264,6 +266,25 @@ def test_the_kubeconfig_is_that_of_the_first_server_that_answers(last: dict[str,
         "Nothing was changed. No server of the cluster answers. s1: timed out; s2: failed checks: etcd; s3: no sudo; "
         f"s4: no K3s; s5: {'no K3s' if server else 'refused'}."
     )
+
+
+@pytest.mark.parametrize("name", ["fleet", "123", "1e3", "null", "2026-11-22", "#1", 7])
+def test_kubectl_reads_every_name_of_a_cluster_as_a_text(name: object) -> None:
+    admin = base64.b64encode(OURS.encode()).decode()
+    variables = {
+        "k3s_cluster_name": name,
+        "k3s_registration_address": "",
+        "hostvars": {"s1": {"k3s_api_url": "https://192.0.2.1:6443"}},
+        "_k3s_kubeconfig_server": "s1",
+        "_k3s_kubeconfig_read": {"content": admin},
+    }
+    # A bare templar knows nothing of the collection's filters.
+    template = TEMPLATE.read_text().replace("| greeter.fleet.k3s_url", "")
+    text = Templar(DataLoader(), variables=variables).template(trust_as_template(template))
+    found = yaml.safe_load(text)
+    assert {each["name"] for kind in ("clusters", "users", "contexts") for each in found[kind]} == {str(name)}
+    assert found["contexts"][0]["context"] == {"cluster": str(name), "user": str(name)}
+    assert found["current-context"] == str(name)
 
 
 def test_nothing_is_changed_where_no_server_answers(ansible: Run, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def plays() -> list[tuple[str, dict[str, Any]]]:
 
 def stage(name: str, play: dict[str, Any], variables: str) -> dict[str, Any]:
     """The play with one task in the place of its own, that shows what it sees."""
-    block = next((task for task in play.get("tasks", []) if "block" in task), {})
+    block: dict[str, Any] = next((task for task in play.get("tasks", []) if "block" in task), {})
     show = {
         "name": "Show",
         "ansible.builtin.debug": {"msg": {"stage": name, "settings": "{{ " + variables + " }}"}},
@@ -130,7 +130,15 @@ def test_every_stage_sees_the_repositorys_settings_and_what_follows_from_others(
 
 def test_the_controllers_stages_run_once_and_on_the_controller() -> None:
     stages = {name: stage(name, play, "") for name, play in plays() if play["hosts"] != "localhost"}
-    for name in ("customers.yml", "plan.yml", "verify.yml", "status.yml", "build-app.yml", "run-app.yml", "remove-app.yml"):
+    for name in (
+        "customers.yml",
+        "plan.yml",
+        "verify.yml",
+        "status.yml",
+        "build-app.yml",
+        "run-app.yml",
+        "remove-app.yml",
+    ):
         (show,) = stages[name]["tasks"]
         assert [show[key] for key in KEYWORDS] == [True, "localhost", False]
 

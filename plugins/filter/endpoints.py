@@ -24,22 +24,22 @@ def published(resources: Sequence[Resource]) -> list[str]:
 def targets(
     hostvars: Mapping[str, Variables],
     hosts: Sequence[str],
-    others: Sequence[str] = (),
-    addresses: Sequence[str] = (),
-    nodes: Sequence[Resource] = (),
-    services: Sequence[Resource] = (),
+    others: Sequence[str],
+    cluster: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """Tell where to call, as described in endpoints_targets.yml."""
-    serving = [node for node in nodes if set(addresses) & set(_addresses(node))]
+    addresses = cluster["addresses"]
+    serving = [node for node in cluster["nodes"] if set(addresses) & set(_addresses(node))]
     is_told = any("endpoints_address" in hostvars[name] for name in hosts)
     if addresses and not serving and not is_told:
         ports = hostvars[hosts[0]] if hosts else {}
         return [_target(address, ports) for address in addresses]
     known = [
-        [name for name in names if any(_is(name, hostvars[name], node) for node in serving)] for names in (hosts, others)
+        [name for name in names if any(_is(name, hostvars[name], node) for node in serving)]
+        for names in (hosts, others)
     ]
     # Nobody's address is published where no load balancer is at work: what is left is each node's own port.
-    ports = {} if addresses else _node_ports(services)
+    ports = {} if addresses else _node_ports(cluster["services"])
     chosen = known[0] or known[1] or hosts
     return [_target(_address(name, hostvars[name]), hostvars[name], ports) for name in chosen]
 

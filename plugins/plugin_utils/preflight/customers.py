@@ -64,8 +64,8 @@ def _setting_faults(holders: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     is_known = not any(fault.startswith("customers_ingress_class:") for fault in [*found, *broken])
     if ingress != "traefik" and is_known and "customers_ingress_from" not in known:
         yield (
-            f"customers_ingress_from: is missing; customers_ingress_class is {shown(ingress)}, and the network policy lets"
-            " in nobody but K3s' Traefik; write the peers that requests come from, your ingress controller's pods"
+            f"customers_ingress_from: is missing; customers_ingress_class is {shown(ingress)}, and the network policy"
+            " lets in nobody but K3s' Traefik; write the peers that requests come from, your ingress controller's pods"
         )
 
 

@@ -107,9 +107,15 @@ def inventory_faults(groups: Mapping[str, Sequence[str]], nodes: Mapping[str, No
     servers, agents = (groups.get(group, []) for group in ROLES)
     cluster, existing = (groups.get(group, []) for group in ("k3s_cluster", "kubernetes"))
     if existing and cluster:
-        yield "inventory: has hosts in kubernetes and in k3s_cluster; a cluster is the one or the other, use an inventory for each"
+        yield (
+            "inventory: has hosts in kubernetes and in k3s_cluster; a cluster is the one or the other,"
+            " use an inventory for each"
+        )
     if len(existing) > 1:
-        yield f"inventory: the group kubernetes has {len(existing)} hosts; one host stands for the cluster, leave the others out"
+        yield (
+            f"inventory: the group kubernetes has {len(existing)} hosts; one host stands for the cluster,"
+            " leave the others out"
+        )
     if not servers and not existing:
         yield "inventory: the group k3s_servers has no host; put the host that is to run K3s there"
     # Two members of etcd outlive no more failures than one, four no more than three: https://etcd.io/docs/v3.5/faq/

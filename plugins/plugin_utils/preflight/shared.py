@@ -21,6 +21,7 @@ SHARED = (
 )  # fmt: skip
 PREFIX = "greeter_"
 SECRET = re.compile(r"token|passw|secret|key|auth|login")
+LONGEST = 100
 NOT_SET = "not set"
 
 
@@ -70,4 +71,4 @@ def _shown(name: str, value: object) -> str:
     if SECRET.search(name) or not isinstance(value, str | bool | int | float):
         return ""
     text = shown(value)
-    return text if text and len(text) <= 100 else ""
+    return text if text and len(text) <= LONGEST else ""

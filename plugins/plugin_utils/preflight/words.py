@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-
 # What Ansible puts before the reason.
 ANSIBLES_OWN = re.compile(r"^(A captured exception marker was tripped: |Error rendering template: )*")
 
