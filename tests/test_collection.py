@@ -85,10 +85,10 @@ def elsewhere(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def play(elsewhere: Path, playbook: str) -> Done:
+def play(elsewhere: Path, playbook: str, **environment: str) -> Done:
     return run(
         "ansible-playbook", "--inventory=hosts.yml", "--check", playbook,
-        cwd=elsewhere, ANSIBLE_COLLECTIONS_PATH=str(elsewhere),
+        cwd=elsewhere, ANSIBLE_COLLECTIONS_PATH=str(elsewhere), **environment,
     )  # fmt: skip
 
 
@@ -135,6 +135,21 @@ def test_a_playbook_of_the_collection_runs_by_its_name_for_the_inventorys_custom
     assert done.returncode == 0, done.stdout + done.stderr
     assert "+ new         here: customer-here.parcellab.com" in done.stdout
     assert "customer-a.parcellab.com" not in done.stdout
+
+
+def test_settings_beside_the_inventory_win_or_are_refused(elsewhere: Path) -> None:
+    beside = elsewhere / "group_vars"
+    beside.mkdir()
+    (beside / "all.yml").write_text("k3s_kubeconfig: /nowhere/of-mine.yaml\n")
+    try:
+        done = play(elsewhere, "greeter.fleet.plan")
+        assert done.returncode != 0
+        assert f"- {beside}/all: loses to the playbooks' own group_vars/all; write precedence = " in done.stdout
+        (config,) = re.findall(r"^precedence = (.*)", (PROJECT / "ansible.cfg").read_text(), re.MULTILINE)
+        done = play(elsewhere, "greeter.fleet.plan", ANSIBLE_PRECEDENCE=config)
+        assert done.returncode == 0, done.stdout + done.stderr
+    finally:
+        shutil.rmtree(beside)
 
 
 def repack(installed: Path, archive: Path) -> None:
