@@ -102,7 +102,7 @@ def _put_back(story: Story) -> Iterator[None]:
     yield
     if story.is_put_back:
         return
-    story.declare({"customers_prune": True, "customers_wait": False}, **STANDING)
+    story.declare({"customers_prune": True, "customers_prune_limit": 1000, "customers_wait": False}, **STANDING)
     done = story.fleet.play("customers.yml", *story.arguments())
     assert done.returncode == 0, done.stdout
     for name in STANDING:
