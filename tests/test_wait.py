@@ -204,6 +204,13 @@ def test_what_was_refused_is_reported_with_the_rest_and_not_waited_for(wait: Wai
     assert shown == ["customers: 0 of 1 rolled out, waiting for b"]
 
 
+def test_a_namespace_whose_removal_was_refused_is_not_waited_for(wait: Waiting) -> None:
+    refused = [{"customer": "a", "object": "Namespace customer-a", "message": "no"}]
+    cluster = Cluster([namespace("a"), namespace("b")], [namespace("a")])
+    problems, _ = wait(cluster, namespaces=("customer-a", "customer-b"), refused=refused)
+    assert problems == not_as_declared("- a: Namespace customer-a: no")
+
+
 def test_with_nothing_to_wait_for_the_cluster_is_not_asked(wait: Waiting) -> None:
     refused = [{"customer": "a", "object": "Service greeter", "message": "no"}]
     cluster = Cluster([])

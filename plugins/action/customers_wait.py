@@ -81,7 +81,8 @@ class Wait:
         refused = {each["customer"] for each in options["refused"]}
         self.customers = sorted(set(options["customers"]) - refused)
         self.not_rolled_out: list[str] = self.customers
-        self.namespaces_left: list[str] = options["namespaces"]
+        self.namespaces = [name for name in options["namespaces"] if name.removeprefix(NAMESPACE_PREFIX) not in refused]
+        self.namespaces_left = self.namespaces
         self.unreachable = ""
         self._cluster: Cluster | None = None
         # Namespace that is still there → what the API says of its removal.
@@ -140,7 +141,7 @@ class Wait:
         parts = [self.unreachable] if self.unreachable else []
         for done, asked, left in (
             ("rolled out", self.customers, self.not_rolled_out),
-            ("removed", self.options["namespaces"], self.namespaces_left),
+            ("removed", self.namespaces, self.namespaces_left),
         ):
             if left:
                 names = ", ".join(left[:MOST]) + (" …" if len(left) > MOST else "")

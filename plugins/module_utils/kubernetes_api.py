@@ -21,7 +21,7 @@ PAGE_SIZE = 500
 
 
 # Seconds to connect, and to wait for a part of an answer: a server that has lost its power never says so.
-TIMEOUTS = (10, 60)
+TIMEOUTS = (5, 30)
 # Answers of an API that is busy, or not yet there behind its load balancer: the same request may be answered later.
 TOO_MANY_REQUESTS, SERVER_ERRORS = 429, 500
 UNAUTHORIZED, FORBIDDEN = 401, 403
