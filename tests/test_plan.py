@@ -539,6 +539,8 @@ def test_what_the_cluster_has_refused_is_not_sent_again() -> None:
     found = plan(Cluster(*map(live, room("a")[:2])), *room("a"), *room("b"), refused=given_up)
     assert found.apply == []
     assert found.report.differences == []
+    cluster = Cluster(*map(live, [*room("a"), *room("b")]))
+    assert plan(cluster, *room("a"), absent=["b"], refused=given_up).remove == []
 
 
 def test_a_kind_the_cluster_does_not_serve_is_a_fault_that_names_the_setting() -> None:

@@ -204,6 +204,13 @@ def test_what_was_refused_is_reported_with_the_rest_and_not_waited_for(wait: Wai
     assert shown == ["customers: 0 of 1 rolled out, waiting for b"]
 
 
+def test_of_an_object_that_is_told_twice_the_first_words_count(wait: Waiting) -> None:
+    words = ("a webhook does not answer", "is not there, although it was sent")
+    refused = [{"customer": "a", "object": "Service greeter", "message": each} for each in words]
+    problems, _ = wait(Cluster([]), refused=refused)
+    assert problems == not_as_declared("- a: Service greeter: a webhook does not answer")
+
+
 def test_a_namespace_whose_removal_was_refused_is_not_waited_for(wait: Waiting) -> None:
     refused = [{"customer": "a", "object": "Namespace customer-a", "message": "no"}]
     cluster = Cluster([namespace("a"), namespace("b")], [namespace("a")])

@@ -174,11 +174,14 @@ class Wait:
         """A line for everything the API has refused; those who miss the same rights share one."""
         lines = []
         missing: dict[str, list[ForbiddenError]] = defaultdict(list)
+        messages: dict[tuple[str, str], str] = {}
         for each in self.options["refused"]:
-            if error := missing_right(each["message"]):
-                missing[each["customer"]].append(error)
+            messages.setdefault((each["customer"], each["object"]), each["message"])
+        for (customer, name), message in messages.items():
+            if error := missing_right(message):
+                missing[customer].append(error)
             else:
-                lines.append(f"- {each['customer']}: {each['object']}: {each['message']}")
+                lines.append(f"- {customer}: {name}: {message}")
         sharing: dict[str, list[str]] = defaultdict(list)
         for customer, errors in sorted(missing.items()):
             sharing[str(ForbiddenError.of_all(errors))].append(customer)

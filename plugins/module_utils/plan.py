@@ -354,6 +354,8 @@ class Plan:
             self._apply["ResourceQuota"].append(for_now.sent)
 
     def _remove(self, live: Object) -> None:
+        if (label(live, INSTANCE), f"{live['kind']} {live['metadata']['name']}") in self.report.given_up:
+            return
         self.remove.append(reference(live))
         self._add_diff(live, None)
 

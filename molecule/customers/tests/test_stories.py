@@ -225,6 +225,41 @@ def test_one_refused_object_is_named_and_the_others_converge(story: Story) -> No
     story.fleet.wait_for_answer("customer-b.parcellab.com", b'{"response":"Dear Sir or Madam!"}')
 
 
+def test_what_the_cluster_cannot_take_now_is_told_in_its_words_and_goes_on_later(story: Story) -> None:
+    rules = [
+        {
+            "apiGroups": ["networking.k8s.io"],
+            "apiVersions": ["v1"],
+            "operations": ["CREATE"],
+            "resources": ["ingresses"],
+        }
+    ]
+    nobody = {"service": {"name": "nobody", "namespace": "default"}}
+    hook = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "nobody.example.com"},
+        "webhooks": [
+            {
+                "name": "nobody.example.com",
+                "admissionReviewVersions": ["v1"],
+                "sideEffects": "None",
+                "timeoutSeconds": 1,
+                "clientConfig": nobody,
+                "rules": rules,
+            }
+        ],
+    }
+    story.fleet.node.run_expect([0], "echo %s | k3s kubectl create --filename=-", json.dumps(hook))
+    story.declare(**STANDING, lena={"greeting": "Servus!"})
+    said = story.refused()
+    assert "Not as declared, while all others are: - lena: Ingress greeter: " in said
+    assert "failed calling webhook" in said
+    story.fleet.kubectl("delete", "validatingwebhookconfiguration", "nobody.example.com")
+    story.converge()
+    assert story.fleet.get("customer-lena.parcellab.com").body == b'{"response":"Servus!"}'
+
+
 def test_a_rollout_that_fails_tells_why(story: Story) -> None:
     def reasons(customer: str) -> set[str]:
         """Why a customer's containers do not run, as their pods tell it."""
