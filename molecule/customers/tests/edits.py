@@ -1,6 +1,7 @@
 """What somebody may do to a customer's objects by hand: JSON merge patches, and what the plan is to call each.
 
-They are sent by the name of kubectl's own edit; a list is what it becomes.
+They are sent by the name of kubectl's own edit; a list is what it becomes. What the API refuses in such a namespace anyway is
+not among them: a NodePort (the quota), a privileged container (the Pod Security level, on its pods).
 """
 
 from __future__ import annotations
@@ -250,7 +251,6 @@ EDITS: list[tuple[str, Callable[[Object], Object], str]] = [
     ),
     ("Service", spec(selector={"version": "2"}), "Service spec.selector.version"),
     ("Service", spec(externalIPs=["192.0.2.1"]), "Service spec.externalIPs"),
-    ("Service", spec(type="NodePort"), "Service spec.type"),
     ("Service", spec(sessionAffinity="ClientIP"), "Service spec.sessionAffinity"),
     ("Service", spec(publishNotReadyAddresses=True), "Service spec.publishNotReadyAddresses"),
     (
