@@ -1,7 +1,6 @@
 """What somebody may do to a customer's objects by hand: JSON merge patches, and what the plan is to call each.
 
-They are sent by the name of kubectl's own edit; a list is what it becomes. What the API refuses in such a namespace anyway is
-not among them: a NodePort (the quota), a privileged container (the Pod Security level, on its pods).
+They are sent by the name of kubectl's own edit; a list is what it becomes. A NodePort is not among them: the quota refuses it.
 """
 
 from __future__ import annotations
