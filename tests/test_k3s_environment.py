@@ -1,4 +1,4 @@
-"""The service's environment reaches K3s as it is declared, through systemd's reading of its file and through a shell's."""
+"""The environment reaches K3s as it is declared: through systemd's reading of the file, and through a shell's."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_shell_that_sources_the_file_executes_nothing_of_it(
 
 
 def test_systemd_reads_the_same_from_the_file(environment: Path) -> None:
-    """By its rules for double quotes, systemd.exec(5): a backslash before one of these is taken away, nothing expands."""
+    """By its rules, systemd.exec(5): between double quotes a backslash before one of these goes, and nothing expands."""
     seen = {}
     for line in environment.read_text().splitlines():
         name, _, quoted = line.partition("=")

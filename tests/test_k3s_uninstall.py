@@ -123,7 +123,7 @@ def mounted(root: Path, *points: str) -> None:
     """Have the host say that something is mounted there."""
     table = root / "proc/self/mountinfo"
     table.parent.mkdir(parents=True, exist_ok=True)
-    table.write_text("".join(DISK.format(root=point) for point in points))
+    table.write_bytes(os.fsencode("".join(DISK.format(root=point) for point in points)))
 
 
 def test_rules_of_others_survive_and_tables_without_k3s_are_not_written() -> None:
@@ -138,6 +138,32 @@ def test_chains_that_the_plugins_share_go_only_where_no_other_network_needs_them
 def test_mounts_come_with_the_innermost_first_and_as_often_as_they_are(tmp_path: Path) -> None:
     mounted(tmp_path, "/", "/run/k3s/a", r"/run/k3s/a/shm\040x", "/run/k3s/a", "/var/lib/kubelet")
     assert mounts.mount_points(tmp_path) == ["/run/k3s/a/shm x", "/run/k3s/a", "/run/k3s/a", "/var/lib/kubelet", "/"]
+
+
+@pytest.mark.parametrize(
+    "disk",
+    [
+        b"\xff\xfe",
+        b"gr\xfc\xdfe",
+        b"a\xa0b",
+        "a\u2028b\u3000c".encode(),
+        b"a\x0bb\x0cc\x1cd\x85e",
+        b"a\rb",
+        "Grüße".encode(),
+    ],
+    ids=ascii,
+)
+def test_what_is_mounted_under_a_name_of_any_bytes_stays(tmp_path: Path, disk: bytes) -> None:
+    name = os.fsdecode(disk)
+    host = make(
+        tmp_path, "/run/k3s/containerd/containerd.sock", f"{DATA}/storage/pvc-1/x", f"{DATA}/storage/{name}/precious"
+    )
+    mounted(tmp_path, "/", f"{DATA}/storage/{name}")
+    assert mounts.mounts_of_others(host) == [f"mount {DATA}/storage/{name}"]
+    k3s_uninstall.remove(host)
+    assert there(tmp_path) == [f"{DATA}/storage/{name}/precious"]
+    # Whatever it is, it can be told.
+    assert k3s_uninstall.shown(f"mount {name}").encode()
 
 
 def test_only_k3s_own_processes_are_its_own() -> None:

@@ -53,6 +53,11 @@ def remove(host: Host) -> dict[str, str]:
     return {name: errors.get(name, "") for name in found(host)}
 
 
+def shown(name: str) -> str:
+    """Write ``name`` so that it can be printed, whatever bytes are in it."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -72,8 +77,9 @@ def main() -> None:
             "cannot be told from those of K3s. Take the host out of the inventory."
         )
     try:
-        before, kept = found(host), mounts.mounts_of_others(host)
-        left = remove(host) if before and not module.check_mode else {}
+        before, kept = [shown(name) for name in found(host)], [shown(name) for name in mounts.mounts_of_others(host)]
+        errors = remove(host) if before and not module.check_mode else {}
+        left = {shown(name): shown(error) for name, error in errors.items()}
     except (OSError, ValueError) as error:
         module.fail_json(msg=f"The host cannot be looked at: {error}")
     result: dict[str, Any] = {

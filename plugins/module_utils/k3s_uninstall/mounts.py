@@ -8,17 +8,26 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from .host import DATA, KUBELET, SECONDS, Host, Leftover, read, run, succeeds, wait_for
+from .host import DATA, KUBELET, SECONDS, Host, Leftover, run, succeeds, wait_for
 
 # Mounts below a folder of K3s that are not its own, such as a disk for volumes of pods, stay.
 OWN = ("/run/k3s", f"{DATA}/agent/containerd", f"{KUBELET}/pods", f"{KUBELET}/plugins")
 
 
 def mount_points(root: Path) -> list[str]:
-    """Mount points, each as often as something is mounted there, the innermost first."""
+    """Mount points, each as often as something is mounted there, the innermost first.
+
+    A name is whatever bytes it was given. The kernel writes only space, tab, line break and backslash of them in octal,
+    so nothing else may end a field or a line here, or the name would be another one.
+    """
+    try:
+        table = (root / "proc/self/mountinfo").read_bytes()
+    except OSError:
+        table = b""
     points = [
-        re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), line.split()[4])
-        for line in read(root / "proc/self/mountinfo").splitlines()
+        os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), line.split(b" ")[4]))
+        for line in table.split(b"\n")
+        if line
     ]
     return sorted(points, key=lambda point: point.count("/"), reverse=True)
 
