@@ -60,7 +60,7 @@ def test_a_shell_that_sources_the_file_executes_nothing_of_it(
 
 
 def test_systemd_reads_the_same_from_the_file(environment: Path) -> None:
-    """By its rules, systemd.exec(5): between double quotes a backslash before one of these goes, and nothing expands."""
+    """By its rules, systemd.exec(5): in double quotes a backslash before one of these goes, and nothing expands."""
     seen = {}
     for line in environment.read_text().splitlines():
         name, _, quoted = line.partition("=")

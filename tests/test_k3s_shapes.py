@@ -90,6 +90,42 @@ def written(output: str) -> Files:
     return files
 
 
+@pytest.mark.parametrize(
+    ("binary", "mode", "said"),
+    [
+        # As a browser leaves it.
+        (
+            "#!/bin/sh\necho 'k3s version v1.34.1+k3s1 (0)'\n",
+            0o644,
+            "holds k3s version v1.34.1+k3s1 (0), but k3s_version is",
+        ),
+        (f"#!/bin/sh\necho 'k3s version {VERSION} (0)'\n", 0o444, None),
+        # Of another system: the controller cannot ask it.
+        ("\x7fELF of another architecture", 0o755, None),
+    ],
+)
+def test_artifacts_are_asked_for_their_version_where_that_can_be(
+    ansible: Run, tmp_path: Path, binary: str, mode: int, said: str | None
+) -> None:
+    artifacts = make_artifacts(tmp_path / "artifacts")
+    (path,) = (each for each in artifacts.iterdir() if each.name.startswith("k3s"))
+    path.write_text(binary)
+    path.chmod(mode)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    inventory, extra = tmp_path / "hosts.yml", tmp_path / "extra.json"
+    inventory.write_text(
+        yaml.safe_dump({"k3s_cluster": {"children": {"k3s_servers": {"hosts": {"s1": LOCAL}}, "k3s_agents": {}}}})
+    )
+    settings = {"k3s_version": VERSION, "k3s_artifact_dir": str(artifacts), "k3s_checksums": {VERSION: {ARCH: digest}}}
+    extra.write_text(json.dumps(settings))
+    arguments = f"--inventory={inventory}", f"--extra-vars=@{extra}", "--check", str(PROJECT / "playbooks/k3s.yml")
+    done = ansible("ansible-playbook", *arguments)
+    output = " ".join(done.stdout.split())
+    assert (done.returncode == 0) == (said is None), done.stdout
+    assert said is None or (said in output and "Nothing was installed." in output)
+    assert "Errno" not in done.stdout
+
+
 def unit(files: dict[str, str]) -> str:
     """The description of the service, whichever service manager this machine has."""
     (text,) = (files[path] for path in files if path.startswith(("/etc/systemd/system/", "/etc/init.d/")))

@@ -19,6 +19,7 @@ LIMITS = {
     "preflight_disk": 2048,
     "preflight_clock": 30,
 }
+OLDEST = "v1.26.0+k3s1"
 FACTS = {"service_mgr": "systemd", "architecture": "x86_64", "nodename": "node"}
 FOUND: dict[str, Any] = {
     "memory": 3923,
@@ -275,7 +276,7 @@ def test_one_machine_by_two_names_is_told_once() -> None:
 
 def test_every_architecture_needs_its_artifacts(tmp_path: Path) -> None:
     for name in ("k3s", "sha256sum-amd64.txt", "k3s-armhf"):
-        (tmp_path / name).touch()
+        (tmp_path / name).write_text("#!/bin/sh\n")
     folder: dict[str, Any] = {"k3s_artifact_dir": str(tmp_path), "k3s_version": "v1.35.6+k3s1"}
     arm, arm64 = {"architecture": "armv7l"}, {"architecture": "aarch64"}
     assert faults({"a": asked(**folder), "x": asked(facts=arm, **folder), "y": asked(facts=arm64, **folder)}, "xy") == [
@@ -288,13 +289,41 @@ def test_every_architecture_needs_its_artifacts(tmp_path: Path) -> None:
     assert faults({"a": asked(facts=arm, **folder, **pins)}) == []
 
 
+def elf(machine: int) -> bytes:
+    """The first bytes of a program for Linux."""
+    return b"\x7fELF\x02\x01\x01" + bytes(9) + (2).to_bytes(2, "little") + machine.to_bytes(2, "little") + bytes(40)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (elf(62), None),
+        (b"#!/usr/bin/env python3\n", None),
+        (elf(183), "is a program for aarch64, and the host is x86_64; put the release's own file for x86_64 there"),
+        (
+            elf(243),
+            "is a program for another architecture, and the host is x86_64;"
+            " put the release's own file for x86_64 there",
+        ),
+        (b"\xcf\xfa\xed\xfe" + bytes(40), "is no program for Linux; put the release's own file for x86_64 there"),
+        (b"<html>404</html>", "is no program for Linux; put the release's own file for x86_64 there"),
+        (b"", "is no program for Linux; put the release's own file for x86_64 there"),
+    ],
+)
+def test_a_binary_that_the_host_cannot_run_is_told(tmp_path: Path, content: bytes, fault: str | None) -> None:
+    (tmp_path / "k3s").write_bytes(content)
+    (tmp_path / "sha256sum-amd64.txt").touch()
+    found = faults({"a": asked(k3s_artifact_dir=str(tmp_path), k3s_version="v1.35.6+k3s1")})
+    assert found == ([f"host a: k3s_artifact_dir: {tmp_path}/k3s {fault}"] if fault else [])
+
+
 def version_faults(hosts: dict[str, tuple[str, str]]) -> list[str]:
     """Faults of hosts' wanted and installed releases."""
     variables = {
         name: asked({"version": found and f"v{found}"}, k3s_version=f"v{wanted}")
         for name, (wanted, found) in hosts.items()
     }
-    return preflight.messages([*preflight_versions.version_faults(cluster(variables, agents="xyz"))])
+    return preflight.messages([*preflight_versions.version_faults(cluster(variables, agents="xyz"), OLDEST)])
 
 
 POLICY = "(kubernetes.io/releases/version-skew-policy)"
@@ -364,6 +393,28 @@ def test_versions_that_go_together_have_no_fault(hosts: dict[str, tuple[str, str
 )
 def test_versions_that_do_not_go_together_are_told(hosts: dict[str, tuple[str, str]], fault: str) -> None:
     assert version_faults(hosts) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("version", "limit", "faults"),
+    [
+        ("v1.26.0+k3s1", OLDEST, []),
+        ("v1.26.0-rc1+k3s1", OLDEST, []),
+        (
+            "v1.25.16+k3s4",
+            OLDEST,
+            ["k3s_version: v1.25.16+k3s4 is older than what the roles are made for; write v1.26.0+k3s1 or a newer one"],
+        ),
+        ("v1.25.16+k3s4", "v1.20.0+testbed1", []),
+        ("v1.36.4+k3s1", 1.26, ["preflight_oldest_k3s: '1.26' is no release; write one such as v1.26.0+k3s1"]),
+    ],
+)
+def test_the_oldest_k3s_that_is_supported_is_enforced(version: str, limit: object, faults: list[str]) -> None:
+    """A host's own limit wins over everybody's."""
+    nodes = cluster({"a": {"k3s_version": version, "preflight_oldest_k3s": limit}})
+    assert [fault for _, fault in preflight_versions.version_faults(nodes, "v1.99.0+k3s1")] == faults
+    nodes = cluster({"a": {"k3s_version": version}})
+    assert [fault for _, fault in preflight_versions.version_faults(nodes, str(limit))] == faults
 
 
 def test_the_module_sees_this_machine() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .test_customer_faults import FREE, VALUES, are_lines
-from .test_preflight_hosts import asked
+from .test_preflight_hosts import OLDEST, asked
 from .test_preflight_hosts import faults as host_faults
 
 RANDOM = "3f6d0c9be27d41d8a58be5d0a3c1f7e2"
@@ -639,7 +639,7 @@ def test_nothing_that_yaml_can_say_breaks_preflight_of_the_cluster(one: dict[str
     nodes = cluster({"a": one, "b": other, "x": other})
     assert are_lines(cluster_faults(nodes))
     assert are_lines(preflight.messages([*preflight_network.network_faults(nodes)], nodes))
-    assert are_lines(preflight.messages([*preflight_versions.version_faults(nodes)]))
+    assert are_lines(preflight.messages([*preflight_versions.version_faults(nodes, OLDEST)]))
     assert are_lines([*preflight.inventory_faults({"k3s_servers": ["a", "b"]}, nodes)])
 
 

@@ -16,11 +16,13 @@ def cluster_faults(
 ) -> list[str]:
     """Every fault of the inventory, the settings, the hosts and the controller, see cluster_faults.yml."""
     known = nodes.read_nodes(groups, hostvars)
+    oldest = str(limits["preflight_oldest_k3s"])
+    numbers = {name: limit for name, limit in limits.items() if name != "preflight_oldest_k3s"}
     settings = [*cluster.setting_faults(known), *network.network_faults(known)]
     return [
         *nodes.inventory_faults(groups, known),
         *nodes.messages(settings, known),
-        *nodes.messages([*versions.version_faults(known), *hosts.host_faults(known, limits)]),
+        *nodes.messages([*versions.version_faults(known, oldest), *hosts.host_faults(known, numbers)]),
         # Without a host of its own to run it, no image is built.
         *(nodes.builder_faults(builder) if known or not groups.get("kubernetes") else []),
     ]

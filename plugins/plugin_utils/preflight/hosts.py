@@ -18,6 +18,8 @@ PYTHON = getattr(basic, "_PY_MIN", (3, 9))
 SERVICE_MANAGERS = ("systemd", "openrc")
 # Architecture, as Ansible calls it → that of K3s' files, and the name of its binary: https://github.com/k3s-io/k3s/releases
 FILES = {"x86_64": ("amd64", "k3s"), "aarch64": ("arm64", "k3s-arm64"), "armv7l": ("arm", "k3s-armhf")}
+# Architecture → its number in the header of a program: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
+MACHINES = {"x86_64": 62, "aarch64": 183, "armv7l": 40}
 # RFC 1123, as Kubernetes names nodes: https://kubernetes.io/docs/concepts/architecture/nodes/#node-name-uniqueness
 NODE_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
@@ -126,6 +128,25 @@ def _artifacts(node: Node) -> Iterator[str]:
             f"is {node.facts['architecture']}, and k3s_artifact_dir {folder} has no {' and no '.join(missing)};"
             " put it there, from the release's own page"
         )
+    if binary not in missing:
+        yield from _program(Path(folder) / binary, node.facts["architecture"])
+
+
+def _program(path: Path, architecture: str) -> Iterator[str]:
+    """Say what keeps a file on the controller from being a program for hosts of an architecture."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(20)
+    except OSError as error:
+        yield f"k3s_artifact_dir: {path} cannot be read ({error.strerror}); make it readable for the user who runs this"
+        return
+    is_elf, machine = head.startswith(b"\x7fELF"), int.from_bytes(head[18:], "little")
+    if is_elf and machine != MACHINES[architecture]:
+        others = {number: name for name, number in MACHINES.items()}
+        fault = f"is a program for {others.get(machine, 'another architecture')}, and the host is {architecture}"
+        yield f"k3s_artifact_dir: {path} {fault}; put the release's own file for {architecture} there"
+    elif not is_elf and not head.startswith(b"#!"):
+        yield f"k3s_artifact_dir: {path} is no program for Linux; put the release's own file for {architecture} there"
 
 
 def _host(node: Node, defaults: Mapping[str, object], etcd: bool) -> Iterator[str]:

@@ -17,10 +17,17 @@ AGENT_BEHIND = 3
 POLICY = "(kubernetes.io/releases/version-skew-policy)"
 
 
-def version_faults(nodes: Mapping[str, Node]) -> Iterator[Fault]:
-    """Faults of every host's ``k3s_version``."""
+def version_faults(nodes: Mapping[str, Node], oldest_k3s: str) -> Iterator[Fault]:
+    """Faults of every host's ``k3s_version``; the roles are made for ``oldest_k3s`` and what is newer."""
     wanted = {name: release for name, node in nodes.items() if (release := parse(node.settings.get("k3s_version")))}
     for name, release in wanted.items():
+        oldest = str(nodes[name].variables.get("preflight_oldest_k3s", oldest_k3s))
+        limit = parse(oldest)
+        if limit is None:
+            yield name, f"preflight_oldest_k3s: {oldest!r} is no release; write one such as v1.26.0+k3s1"
+        elif release.minor < limit.minor:
+            fault = f"{release.name} is older than what the roles are made for; write {limit.name} or a newer one"
+            yield name, f"k3s_version: {fault}"
         yield from ((name, f"k3s_version: {fault}") for fault in _installed_faults(nodes[name], release))
     servers = {name: wanted[name] for name in servers_of(nodes) if name in wanted}
     if not servers:
