@@ -17,7 +17,14 @@ from .conftest import PROJECT
 
 TOKEN_FILE = "/etc/rancher/k3s/token"
 NO_DATASTORE = {"endpoint": "", "cafile": "", "certfile": "", "keyfile": ""}
-NEW: dict[str, Any] = {"present": [], "has_cluster": False, "has_joined": False, "server_url": "", "addresses": []}
+NEW: dict[str, Any] = {
+    "present": [],
+    "has_cluster": False,
+    "has_joined": False,
+    "server_url": "",
+    "addresses": [],
+    "found": {"settings": {"secrets-encryption": True}},
+}
 
 
 def host(address: str, **info: object) -> dict[str, Any]:
@@ -30,6 +37,7 @@ def membership(hosts: dict[str, dict[str, Any]], name: str, **settings: object) 
     servers = [each for each in hosts if each.startswith("s")]
     defaults = {
         "registration_address": "", "datastore_endpoint": "", "token": "", "left_out": [], "running": list(hosts),
+        "restores": False,
     }  # fmt: skip
     return k3s_nodes.membership(hosts, name, servers, defaults | settings)
 
@@ -50,6 +58,7 @@ def is_member(
         "has_cluster": False,
         "server_url": server_url,
         "cluster_init": cluster_init,
+        "secrets_encryption": True,
         "needs_token": needs_token,
         "fault": "",
     }
@@ -209,6 +218,30 @@ def test_later_layers_win_and_a_plus_adds() -> None:
     assert k3s_nodes.FilterModule().filters()["k3s_settings"](layers, "agent") == {
         "disable": ["servicelb"], "node-label": ["a=1", "b=2", "c=3"], "debug": True,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "info", "encrypts"),
+    [
+        ({}, {"has_cluster": False}, True),
+        ({"secrets-encryption": True}, {"has_cluster": True}, True),
+        # As others have set it up.
+        ({}, {"has_cluster": True}, False),
+        ({"secrets-encryption": False}, {"has_cluster": False}, True),
+        # What a backup holds is as the hosts had it, if there are still their files.
+        ({}, {"has_cluster": False, "restores": True, "present": ["/etc/rancher/k3s/config.yaml"]}, False),
+        ({}, {"has_cluster": False, "restores": True}, True),
+    ],
+)
+def test_secrets_of_a_cluster_that_is_there_stay_as_they_are(
+    settings: dict[str, Any], info: dict[str, Any], encrypts: bool
+) -> None:
+    restores = info.pop("restores", False)
+    hosts = {"s1": host("192.0.2.1", found={"settings": settings}, **info), "s2": host("192.0.2.2")}
+    for name in hosts:
+        made = membership(hosts, name, restores=restores)
+        plain = k3s_nodes.configuration({}, made, [], NO_DATASTORE, selinux=False)["plain"]
+        assert plain["secrets-encryption"] is encrypts
 
 
 def test_the_configuration_of_a_server_encrypts_secrets_and_keeps_its_own_apart() -> None:

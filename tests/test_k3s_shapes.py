@@ -240,6 +240,7 @@ def test_a_change_requires_a_restart_where_k3s_is(ansible: Run, tmp_path: Path) 
     nothing: dict[str, Any] = {
         "version": "", "sha256": "", "images": {}, "active": False, "enabled": False, "present": [], "not_run_from": [],
         "server_url": "", "has_cluster": False, "has_joined": False, "addresses": ["192.0.2.1"],
+        "found": {"foreign": [], "settings": {}, "state": "", "node_name": ""},
     }  # fmt: skip
     as_wanted = nothing | {"version": VERSION, "sha256": digest, "active": True, "enabled": True}
     settings = {

@@ -34,6 +34,7 @@ FOUND: dict[str, Any] = {
     "ports": [],
     "version": "",
     "services": [],
+    "k3s": {"foreign": [], "settings": {}, "state": "", "node_name": ""},
 }
 
 

@@ -42,6 +42,7 @@ def faults(**settings: object) -> list[str]:
 
 
 GOOD: dict[str, list[Any]] = {
+    "k3s_adopt": [True, False, "yes", "false"],
     "k3s_version": ["v1.35.6+k3s1", "v1.36.0-rc1+k3s1", "v1.20.2+testbed1"],
     "k3s_release_url": ["https://github.com/k3s-io/k3s/releases/download", "http://mirror.example.com/k3s"],
     "k3s_checksums": [{}, {"v1.35.6+k3s1": {"amd64": HASH, "arm64": HASH, "arm": HASH}}],
@@ -109,6 +110,7 @@ NO_TOKEN = "write a random one (openssl rand -hex 32), or leave it empty: K3s th
 SCHEMES = "begin it with one of postgres://, postgresql://, mysql://, http://, https://, nats://"
 PINS = "write {v1.36.4+k3s1: {amd64: <sha256 of k3s>}}, for amd64, arm64, arm"
 WRONG: list[tuple[str, Any, str]] = [
+    ("k3s_adopt", "always", "k3s_adopt: is neither true nor false; write one of them"),
     ("k3s_version", "1.35", "k3s_version: '1.35' is no release; write one such as v1.36.4+k3s1"),
     ("k3s_version", 1.35, "k3s_version: is a number, not a text; put it in quotes"),
     (

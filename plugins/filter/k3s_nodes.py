@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.greeter.fleet.plugins.plugin_utils.k3s_settings import Config, flag_values, merge, node_config
 
+CONFIG_FILE = "/etc/rancher/k3s/config.yaml"
 TOKEN_FILE = "/etc/rancher/k3s/token"
 # The annotation by which the role marks a node that it has cordoned.
 CORDONED = "greeter-fleet/cordoned"
@@ -76,6 +77,10 @@ def membership(
             f"{initial} has no address that others could reach; "
             "set k3s_registration_address, or node-ip in its k3s_node_config"
         )
+    # A cluster that is there goes on as it is; a new one has its Secrets encrypted.
+    first = infos.get(initial, {})
+    goes_on = holders or (settings["restores"] and CONFIG_FILE in first.get("present", []))
+    encrypts = bool(first["found"]["settings"].get("secrets-encryption")) if goes_on else True
     shares_datastore = datastore and (TOKEN_FILE in info["present"] or not (info["has_cluster"] or host == initial))
     started = {*holders, *settings["running"]}
     return {
@@ -85,6 +90,7 @@ def membership(
         "has_cluster": bool(holders),
         "server_url": server_url,
         "cluster_init": is_server and len(servers) > 1 and not datastore and not server_url,
+        "secrets_encryption": encrypts,
         "needs_token": bool(settings["token"] or server_url or shares_datastore),
         "fault": fault,
     }
@@ -100,7 +106,9 @@ def configuration(
     """Complete the settings of a node by what its membership asks for: ``plain`` and ``secret`` ones, for two files."""
     is_server = membership["role"] == "server"
     labelled = {"selinux": True} if selinux else {}
-    hardened = {"secrets-encryption": True, "write-kubeconfig-mode": "0600"} if is_server else {}
+    hardened = (
+        {"secrets-encryption": membership["secrets_encryption"], "write-kubeconfig-mode": "0600"} if is_server else {}
+    )
     config = merge([labelled, hardened, settings])
     if is_server:
         names = merge([config, {"tls-san+": [name for name in tls_san if name]}])["tls-san"]

@@ -14,6 +14,7 @@ from typing import Any, Sequence
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts import ansible_collector, default_collectors
 from ansible.module_utils.facts.namespace import PrefixFactNamespace
+from ansible_collections.greeter.fleet.plugins.module_utils.k3s_found import k3s_found
 
 # As the module setup has it; of all collectors only these run.
 MINIMAL = (
@@ -125,6 +126,7 @@ def host_facts(now: float) -> dict[str, Any]:
         "cmdline": next((each for each in CMDLINES if Path(each).exists()), ""),
         "ports": taken_ports(PORTS),
         "version": k3s_version(),
+        "k3s": k3s_found(),
         "services": [name for name in SERVICES if any(Path(unit.format(name)).exists() for unit in UNITS)],
     }
 

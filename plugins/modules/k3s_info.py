@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.greeter.fleet.plugins.module_utils.addresses import default_route_addresses
+from ansible_collections.greeter.fleet.plugins.module_utils.k3s_found import k3s_found
 
 BINARY = "/usr/local/bin/k3s"
 IMAGES = "/var/lib/rancher/k3s/agent/images/"
@@ -66,6 +67,7 @@ def info(module: AnsibleModule) -> dict[str, object]:
         "present": list(files),
         "not_run_from": not_run_from(files, Path(module.params["started_from"])),
         "server_url": server_url(Path("/etc/rancher/k3s/config.yaml")),
+        "found": k3s_found(),
         "has_cluster": Path("/var/lib/rancher/k3s/server/token").is_file(),
         "has_joined": Path("/etc/rancher/node/password").is_file(),
         "addresses": addresses(),

@@ -167,3 +167,29 @@ def test_afterwards_everything_is_as_declared_and_no_backup_is_put_over_it(
     assert done.returncode == 0, done.stdout
     assert set(changed(done.stdout)) == {0}
     assert (fleet.main_pid(), fleet.pods()) == (pid, pods)
+
+
+def test_a_k3s_of_somebody_else_is_refused_and_is_taken_over_when_told(fleet: Fleet) -> None:
+    """The same one without the mark of this project, and with Secrets that are not encrypted."""
+    unit, config = "/etc/systemd/system/k3s.service", "/etc/rancher/k3s/config.yaml"
+    fleet.node.run_expect([0], f"sed -i /k3s-started-from/d {unit} && sed -i /secrets-encryption/d {config}")
+    old = {path: fleet.node.file(path).content_string for path in (unit, config)}
+    pid, pods = fleet.main_pid(), fleet.pods()
+    for playbook in ("site.yml", "k3s.yml"):
+        done = fleet.play(playbook)
+        assert done.returncode != 0
+        assert f"has a K3s that this project has not put there ({unit}, {config}" in " ".join(done.stdout.split())
+        assert set(changed(done.stdout)) == {0}
+    assert {path: fleet.node.file(path).content_string for path in old} == old
+    assert fleet.main_pid() == pid
+
+    done = fleet.play("site.yml", "--extra-vars=k3s_adopt=true", "--diff")
+    assert done.returncode == 0, done.stdout
+    folder = fleet.node.check_output("ls -d /etc/rancher/k3s-before-*")
+    assert fleet.node.file(folder).mode == 0o700
+    assert {path: fleet.node.file(f"{folder}{path}").content_string for path in old} == old
+    assert "secrets-encryption: false" in fleet.node.file(config).content_string
+    assert (fleet.main_pid() == pid, fleet.pods()) == (False, pods)
+    done = fleet.play("site.yml")
+    assert done.returncode == 0, done.stdout
+    assert set(changed(done.stdout)) == {0}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ansible.module_utils import basic
 
+from ..k3s_changes import change_faults, takeover_faults
 from ..k3s_settings import flag_values
 from ..k3s_versions import parse
 from .nodes import Fault, Node, servers_of
@@ -163,6 +164,10 @@ def _host(node: Node, defaults: Mapping[str, object], etcd: bool) -> Iterator[st
     name = _node_name(node)
     if name and not NODE_NAME.fullmatch(name):
         yield f"{name} is no name for a node; rename the host, or write node-name into its k3s_node_config"
+    if "k3s" in node.host_facts:
+        found = node.host_facts["k3s"]
+        yield from takeover_faults(node.settings, found, node.host_facts["version"])
+        yield from change_faults(node.settings, node.role, found, str(node.facts.get("nodename") or ""))
     if node.host_facts:
         # The command line gives texts.
         limits = {name: int(str(node.variables.get(name, default))) for name, default in defaults.items()}
