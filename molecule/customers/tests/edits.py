@@ -1,6 +1,6 @@
 """What somebody may do to a customer's objects by hand: JSON merge patches, and what the plan is to call each.
 
-They are sent by the name of kubectl's own edit; a list is what it becomes. No NodePort is among them: the quota refuses it.
+They are sent in the name of kubectl's own edit. A NodePort is not among them: the quota refuses it.
 """
 
 from __future__ import annotations
