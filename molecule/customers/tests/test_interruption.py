@@ -19,7 +19,7 @@ MANY = 40
 # Pods of so many would not fit on the host, and are not what this is about.
 WAITING = {"greeting": "Hi!", "node_selector": {"nowhere": "here"}}
 # So many bytes are one piece of what a run sends, about a request; so many pieces go through between two looks.
-PIECE, PIECES = 1024, 10
+PIECE, PIECES = 1024, 20
 
 
 class Wire:
@@ -31,7 +31,7 @@ class Wire:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._ends = [self._listener]
-        self._allowed = threading.Semaphore(0)
+        self._left, self._gate = 0, threading.Condition()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -46,7 +46,9 @@ class Wire:
     def _ask(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(PIECE):
-                self._allowed.acquire()
+                with self._gate:
+                    self._gate.wait_for(lambda: self._left)
+                    self._left -= 1
                 sink.sendall(data)
 
     @staticmethod
@@ -56,8 +58,10 @@ class Wire:
                 sink.sendall(data)
 
     def let_through(self, pieces: int) -> None:
-        """Let so many more pieces through."""
-        self._allowed.release(pieces)
+        """Let so many pieces through from now on; what nobody has used before is not kept."""
+        with self._gate:
+            self._left = pieces
+            self._gate.notify_all()
 
     def cut(self) -> None:
         """End all connections, and take no more."""
