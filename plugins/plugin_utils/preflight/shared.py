@@ -34,10 +34,13 @@ def shared_faults(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Ma
 
 
 def _faults(name: str, variables: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    tells = name.startswith((PREFIX, "endpoints_"))
+    if len(variables) == 1 and not tells:
+        return
     broken: dict[str, str] = {}
     values = [(host, resolved(given, name, name, broken)) for host, given in variables.items() if name in given]
     # Of the others the checks of their own tell.
-    if broken and name.startswith((PREFIX, "endpoints_")):
+    if broken and tells:
         yield from (f"{where}: cannot be worked out ({why}); mend it" for where, why in broken.items())
     if broken or not values:
         return
