@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from launcher.ingress import State, certificates, mark_of, render, write_certificates
+from launcher.ingress import POD_PORT, State, certificates, mark_of, render, write_certificates
 
 Object = dict[str, Any]
 
@@ -47,6 +47,30 @@ def test_a_host_leads_to_the_ready_pods_of_the_named_port() -> None:
     text = render(state(ingress("a", ("a.example.org", "/", "Prefix")), ready=("10.42.0.8", "10.42.0.7")))
     assert lines(text, "use_backend") == ["use_backend ns_a_http if { var(txn.host) -m str a.example.org }"]
     assert lines(text, "server") == ["server s0 10.42.0.7:8080", "server s1 10.42.0.8:8080"]
+
+
+def traefik(ready: str, ip: str, **metadata: str) -> Object:
+    """Give a pod of Traefik on the node with this address."""
+    return {"metadata": metadata, "status": {"hostIP": ip, "conditions": [{"type": "Ready", "status": ready}]}}
+
+
+def test_every_node_leads_to_the_nodes_with_a_ready_pod_of_traefik() -> None:
+    pods = [
+        traefik("True", "192.0.2.2"),
+        traefik("True", "192.0.2.1"),
+        traefik("True", "192.0.2.1"),
+        traefik("False", "192.0.2.3"),
+        traefik("True", "192.0.2.4", deletionTimestamp="2026-11-22T12:00:00Z"),
+        {"metadata": {}, "status": {"phase": "Pending"}},
+    ]
+    text = render(State(pods={("kube-system", str(number)): pod for number, pod in enumerate(pods)}))
+    assert lines(text, "server") == [f"server t0 192.0.2.1:{POD_PORT}", f"server t1 192.0.2.2:{POD_PORT}"]
+
+
+def test_nobody_answers_while_traefik_has_no_pod() -> None:
+    text = render(state(ingress("a", ("a.example.org", "/", "Prefix"))))
+    section = text.partition("backend traefik\n")[2].partition("\nbackend")[0]
+    assert lines(section, "server") == []
 
 
 def test_the_most_specific_rule_comes_first() -> None:

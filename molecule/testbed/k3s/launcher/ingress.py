@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 CLASS = "traefik"
 FOLDER = paths.RUN / "ingress"
 CERTIFICATES = FOLDER / "certificates"
+POD_PORT = 8000
 DEFAULT_CERTIFICATE = FOLDER / "default.pem"
 INGRESSES = "/apis/networking.k8s.io/v1/ingresses"
 SOURCES = {
@@ -32,6 +33,7 @@ SOURCES = {
     "endpoints": "/api/v1/endpoints",
     "secrets": "/api/v1/secrets?fieldSelector=type%3Dkubernetes.io%2Ftls",
     "nodes": "/api/v1/nodes",
+    "pods": "/api/v1/namespaces/kube-system/pods?labelSelector=app.kubernetes.io%2Fname%3Dtraefik",
 }
 
 
@@ -44,6 +46,7 @@ class State:
     endpoints: Mapping[Key, Object] = field(default_factory=dict)
     secrets: Mapping[Key, Object] = field(default_factory=dict)
     nodes: Mapping[Key, Object] = field(default_factory=dict)
+    pods: Mapping[Key, Object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ def render(state: State) -> str:
                 rules.append(Rule(host, path, kind == "Exact", name))
     rules.sort(key=lambda rule: rule.rank)
     lines = [f"  use_backend {rule.backend}{rule.condition}" for rule in rules]
-    lines.append("  default_backend none")
+    lines += ["  default_backend none", "", "backend traefik"]
+    lines += [f"  server t{number} {address}:{POD_PORT}" for number, address in enumerate(_serving_nodes(state))]
     for name, addresses in sorted(servers.items()):
         lines += ["", f"backend {name}"]
         lines += [f"  server s{number} {address}" for number, address in enumerate(addresses)]
@@ -170,6 +174,19 @@ def _servers(state: State, service: Key, port: Object) -> list[str]:
     )
 
 
+def _serving_nodes(state: State) -> list[str]:
+    """Give the addresses of the nodes on which a pod of Traefik is ready."""
+    return sorted(
+        {
+            pod["status"]["hostIP"]
+            for pod in state.pods.values()
+            for condition in pod["status"].get("conditions") or []
+            if condition["type"] == "Ready" and condition["status"] == "True"
+            if "deletionTimestamp" not in pod["metadata"]
+        }
+    )
+
+
 def mark_of(text: str, certificates: Mapping[str, str]) -> str:
     """Give the mark of a configuration: another one as soon as a line or a certificate is another one."""
     return hashlib.sha256(json.dumps([text, certificates], sort_keys=True).encode()).hexdigest()
@@ -229,7 +246,7 @@ class Ingress:
             self._changed.clear()
             # Not before everything was listed once: haproxy may still be serving from before a restart.
             if self._seen == set(SOURCES):
-                text = payload.render("haproxy.cfg", folder=FOLDER) + render(self._state)
+                text = payload.render("haproxy.cfg", folder=FOLDER, pod_port=POD_PORT) + render(self._state)
                 self._apply(text, certificates(self._state))
                 self._publish()
 

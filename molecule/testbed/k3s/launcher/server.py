@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from launcher import cgroups, names, paths, payload, pki, shared
+from launcher import cgroups, names, paths, payload, pki, shared, traefik
 from launcher.api import Api
 from launcher.config import Config, ConfigError
 from launcher.ingress import Ingress
@@ -41,12 +41,14 @@ def serve(config: Config) -> None:
         node.start(lambda: _admit(config, supervisor, bin_dir, api))
         manifests = Manifests(bin_dir / "kubectl", paths.CREDENTIALS / "admin.conf")
         manifests.apply_text(_builtin(config, token))
+        manifests.wait_for_kinds()
         path = f"/api/v1/nodes/{config.node_name}"
         supervisor.wait_until("the node is registered", lambda: api.get(path))
         supervisor.insist("keep the node's name", lambda: names.bind_to_node(api, api.get(path)))
         api.patch(path, {"metadata": {"labels": {"node-role.kubernetes.io/control-plane": "true"}}})
         node.start_network(api)
         if "traefik" not in config.items("disable"):
+            supervisor.thread("traefik", lambda: traefik.follow(api, manifests))
             supervisor.thread("ingress", Ingress(api).run)
         supervisor.thread("manifests", lambda: manifests.follow(paths.MANIFESTS))
         supervisor.run()
