@@ -206,6 +206,23 @@ def test_routes_to_other_nodes_pods_are_k3s_own(tmp_path: Path, monkeypatch: pyt
     assert found == ["route 10.42.1.0/24", "route fd00:42:0:1::/64"]
 
 
+@pytest.mark.parametrize(
+    ("address", "lines", "found"),
+    [
+        ("192.0.2.10", ["3: eth7    inet 192.0.2.10/32 scope global eth7"], ["address 192.0.2.10 of eth7"]),
+        ("fd00::10", ["3: eth7    inet6 fd00::10/128 scope global"], ["address fd00::10 of eth7"]),
+        # An address of the host's own.
+        ("192.0.2.10", ["3: eth7    inet 192.0.2.10/24 brd 192.0.2.255 scope global eth7"], []),
+        ("", ["1: lo    inet 127.0.0.1/8 scope host lo"], []),
+    ],
+)
+def test_the_address_of_kube_vip_goes_and_none_of_the_hosts_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, lines: list[str], found: list[str]
+) -> None:
+    monkeypatch.setattr(network, "output_lines", lambda *command: lines if command[-1] == address else [])
+    assert [leftover.name for leftover in network.addresses(Host(tmp_path, [], address))] == found
+
+
 def test_all_of_k3s_goes_and_all_of_others_stays(tmp_path: Path) -> None:
     own = (
         "/etc/rancher/k3s/config.yaml", "/etc/rancher/k3s/config.yaml.d/secrets.yaml", "/etc/rancher/k3s/k3s.yaml",

@@ -17,7 +17,14 @@ from ..module_utils.k3s_uninstall.host import DATA, FAILURES, SERVICES, Host, Le
 def steps(host: Host) -> list[Callable[[Host], Iterator[Leftover]]]:
     """What finds K3s, in the order in which that is to go."""
     # Other Kubernetes have these under the same names.
-    shared = [network.network_namespaces, network.interfaces, network.packet_filters, network.routes, processes.cgroups]
+    shared = [
+        network.network_namespaces,
+        network.interfaces,
+        network.addresses,
+        network.packet_filters,
+        network.routes,
+        processes.cgroups,
+    ]
     only_k3s = shared if host.has_run_k3s else []
     return [processes.services, processes.processes, mounts.mounts, *only_k3s, files.files]
 
@@ -61,7 +68,10 @@ def shown(name: str) -> str:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={"networks": {"type": "list", "elements": "str", "default": []}},
+        argument_spec={
+            "networks": {"type": "list", "elements": "str", "default": []},
+            "kube_vip_address": {"type": "str", "default": ""},
+        },
         supports_check_mode=True,
     )
     # K3s brings tools that the host may lack.
@@ -70,7 +80,7 @@ def main() -> None:
     os.environ["PATH"] = os.pathsep.join(
         [os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/bin", "/bin", *brought]
     )
-    host = Host(Path("/"), module.params["networks"])
+    host = Host(Path("/"), module.params["networks"], module.params["kube_vip_address"])
     if host.has_rke2():
         module.fail_json(
             msg="Nothing was touched: this host has RKE2 (/var/lib/rancher/rke2), whose processes, mounts and files "

@@ -31,12 +31,13 @@ class Leftover(NamedTuple):
 
 
 class Host:
-    """A host whose files are under ``root``, and the networks of its cluster's pods."""
+    """A host whose files are under ``root``, the networks of its cluster's pods, and kube-vip's address."""
 
-    def __init__(self, root: Path, networks: list[str]) -> None:
+    def __init__(self, root: Path, networks: list[str], kube_vip_address: str = "") -> None:
         """Find out whether K3s has ever run there."""
         self.root = root
         self.networks = networks
+        self.kube_vip_address = kube_vip_address
         self.has_run_k3s = any(os.path.lexists(self.path(marker)) for marker in MARKERS)
         self.has_systemd = self.path("/run/systemd/system").is_dir()
 

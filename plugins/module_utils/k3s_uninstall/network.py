@@ -44,6 +44,19 @@ def interfaces(host: Host) -> Iterator[Leftover]:
         yield Leftover(f"interface {name}", partial(run, "ip", "link", "delete", name))
 
 
+def addresses(host: Host) -> Iterator[Leftover]:
+    """The address that kube-vip keeps on one of the servers: by itself, without a network around it."""
+    address = host.kube_vip_address
+    if not address:
+        return
+    family, length = ("-6", 128) if ":" in address else ("-4", 32)
+    for words in map(str.split, output_lines("ip", family, "-oneline", "address", "show", "to", address)):
+        interface, with_length = words[1], words[3]
+        if with_length.endswith(f"/{length}"):
+            command = ("ip", family, "address", "delete", with_length, "dev", interface)
+            yield Leftover(f"address {address} of {interface}", partial(run, *command))
+
+
 def packet_filters(host: Host) -> Iterator[Leftover]:
     """Rules, chains and sets of kube-proxy, the network policies, flannel and the CNI plugins."""
     asked = set()
