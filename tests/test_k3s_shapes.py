@@ -33,11 +33,12 @@ CONFIG, SECRETS, TOKEN = (f"/etc/rancher/k3s/{name}" for name in ("config.yaml",
 REGISTRIES = "/etc/rancher/k3s/registries.yaml"
 LAYERS: dict[str, Any] = {
     "k3s_config": {"cluster-cidr": "10.42.0.0/16,fd42::/56", "service-cidr": "10.43.0.0/16,fd43::/112"},
-    "k3s_server_config": {"disable": ["servicelb"], "etcd-s3-secret-key": SECRET},
+    "k3s_server_config": {"disable": ["servicelb", "traefik"], "etcd-s3-secret-key": SECRET},
     "k3s_agent_config": {"node-label": ["kind=agent"]},
     "k3s_node_config": {"node-label+": ["rack=1"]},
 }
-KUBE_VIP = "/var/lib/rancher/k3s/server/manifests/kube-vip.yaml"
+MANIFESTS = "/var/lib/rancher/k3s/server/manifests/greeter-fleet"
+KUBE_VIP, TRAEFIK = f"{MANIFESTS}/kube-vip.yaml", f"{MANIFESTS}/greeter-fleet-traefik.yaml"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -143,6 +144,7 @@ def test_one_server(ansible: Run, tmp_path: Path) -> None:
     assert "/usr/local/bin/k3s server" in unit(files["s1"]).replace('\ncommand_args="', " ")
     assert SECRETS not in files["s1"]
     assert REGISTRIES not in files["s1"]
+    assert TRAEFIK not in files["s1"]
 
 
 def test_three_servers_and_an_agent_behind_an_address_of_kube_vip(ansible: Run, tmp_path: Path) -> None:
@@ -161,6 +163,14 @@ def test_three_servers_and_an_agent_behind_an_address_of_kube_vip(ansible: Run, 
     }
     assert "/usr/local/bin/k3s agent" in unit(files["a1"]).replace('\ncommand_args="', " ")
     assert sorted(host for host in files if KUBE_VIP in files[host]) == servers
+    assert sorted(host for host in files if TRAEFIK in files[host]) == servers
+    config = yaml.safe_load(files["s1"][TRAEFIK])
+    assert (config["kind"], config["metadata"]["name"]) == ("HelmChartConfig", "traefik")
+    values = yaml.safe_load(config["spec"]["valuesContent"])
+    assert values["deployment"] == {"replicas": 2}
+    assert values["podDisruptionBudget"] == {"enabled": True, "maxUnavailable": 1}
+    (spread,) = values["topologySpreadConstraints"]
+    assert (spread["maxSkew"], spread["whenUnsatisfiable"]) == (1, "DoNotSchedule")
     (daemons,) = (each for each in yaml.safe_load_all(files["s1"][KUBE_VIP]) if each["kind"] == "DaemonSet")
     (container,) = daemons["spec"]["template"]["spec"]["containers"]
     environment = {each["name"]: each.get("value") for each in container["env"]}
@@ -192,11 +202,17 @@ def test_layers_of_settings_reach_the_nodes_they_are_for(full: tuple[Files, str]
     files, _ = full
     servers, agent = ([yaml.safe_load(files[host][CONFIG]) for host in hosts] for hosts in (("s1", "s2"), ("a1",)))
     for server in servers:
-        assert (server["disable"], server["node-label"], server["tls-san"]) == (["servicelb"], ["rack=1"], ["fd00::10"])
+        assert (server["node-label"], server["tls-san"]) == (["rack=1"], ["fd00::10"])
+        assert server["disable"] == ["servicelb", "traefik"]
     assert agent == [
         LAYERS["k3s_config"]
         | {"node-label": ["kind=agent", "rack=1"], "server": "https://[fd00::10]:6443", "token-file": TOKEN}
     ]
+
+
+def test_traefik_is_not_configured_where_there_is_none(full: tuple[Files, str]) -> None:
+    files, _ = full
+    assert [host for host in files if TRAEFIK in files[host]] == []
 
 
 def test_an_external_datastore_and_all_that_is_secret_stays_hidden(full: tuple[Files, str]) -> None:

@@ -90,6 +90,7 @@ GOOD: dict[str, list[Any]] = {
     "k3s_api_url": ["https://192.0.2.10:6443"],
     "k3s_ready_timeout": [1, 300, "600"],
     "k3s_drain_timeout": [0, 300, "600"],
+    "k3s_traefik_replicas": [0, 3, "2"],
 }
 
 
@@ -367,6 +368,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("k3s_ready_timeout", "0", "k3s_ready_timeout: is not a number of seconds; write 1 or more"),
     ("k3s_drain_timeout", -1, "k3s_drain_timeout: is not a number of seconds; write 0 or more"),
     ("k3s_drain_timeout", True, "k3s_drain_timeout: is not a number of seconds; write 0 or more"),
+    ("k3s_traefik_replicas", -1, "k3s_traefik_replicas: is not a number of pods; write 0, or up to 99"),
+    ("k3s_traefik_replicas", "two", "k3s_traefik_replicas: is not a number of pods; write 0, or up to 99"),
     ("k3s_ready_timeout", "5m", "k3s_ready_timeout: is not a number of seconds; write 1 or more"),
 ]
 

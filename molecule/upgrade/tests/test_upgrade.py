@@ -7,10 +7,12 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from fleet import PROJECT, Answer, Fleet, changed
 
@@ -103,6 +105,75 @@ def other_minor(version: str, step: int) -> str:
     return f"{major}.{int(minor) + step}.{rest}"
 
 
+def eventually(fact: Callable[[], object]) -> bool:
+    """Whether something is so within a minute."""
+    until = time.monotonic() + 60
+    while not fact():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.5)
+    return True
+
+
+def manifest(folder: Path, name: str, *config_maps: str) -> str:
+    """A manifest on the controller with these ConfigMaps in it."""
+    path = folder / name
+    maps = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": each}} for each in config_maps]
+    path.write_text(yaml.safe_dump_all(maps))
+    return str(path)
+
+
+def handed(*manifests: str, **settings: object) -> str:
+    """The argument by which an operator hands K3s manifests."""
+    return f"--extra-vars={json.dumps({'k3s_manifests': manifests, **settings})}"
+
+
+def config_maps(fleet: Fleet) -> set[str]:
+    """Those of the namespace default that a manifest has made."""
+    names = {each["metadata"]["name"] for each in fleet.objects("configmaps")["items"]}
+    return names & {"one", "two", "both"}
+
+
+def nodes_of_traefik(fleet: Fleet) -> list[str]:
+    """The node of each pod of Traefik that is ready."""
+    pods = fleet.objects("pods", "--namespace=kube-system", "--selector=app.kubernetes.io/name=traefik")["items"]
+    return sorted(
+        pod["spec"]["nodeName"]
+        for pod in pods
+        for condition in pod["status"].get("conditions", [])
+        if (condition["type"], condition["status"]) == ("Ready", "True") and "deletionTimestamp" not in pod["metadata"]
+    )
+
+
+def test_traefik_has_a_pod_on_either_node(fleet: Fleet) -> None:
+    assert eventually(lambda: nodes_of_traefik(fleet) == [SERVER, AGENT])
+
+
+def test_a_manifest_that_is_taken_back_goes_with_what_it_has_made(fleet: Fleet, tmp_path: Path) -> None:
+    one, two = manifest(tmp_path, "one.yaml", "one", "both"), manifest(tmp_path, "two.yaml", "two", "both")
+    pids = fleet.main_pids()
+
+    def play(*arguments: str) -> list[int]:
+        done = fleet.play("k3s.yml", *arguments)
+        assert done.returncode == 0, done.stdout
+        return changed(done.stdout)
+
+    play(handed(one, two))
+    assert eventually(lambda: config_maps(fleet) == {"one", "two", "both"})
+    # What another manifest declares too stays.
+    play(handed(two))
+    assert config_maps(fleet) == {"two", "both"}
+    play(handed(one))
+    assert eventually(lambda: config_maps(fleet) == {"one", "both"})
+    play(handed(k3s_traefik_replicas=0))
+    assert config_maps(fleet) == set()
+    assert eventually(lambda: len(nodes_of_traefik(fleet)) == 1)
+    play()
+    assert eventually(lambda: nodes_of_traefik(fleet) == [SERVER, AGENT])
+    assert play() == [0, 0]
+    assert fleet.main_pids() == pids
+
+
 @pytest.mark.parametrize(("step", "words"), [(-1, "is older than"), (2, "skips a minor version")])
 def test_no_way_leads_back_or_over_a_minor_version(fleet: Fleet, found: dict[str, str], step: int, words: str) -> None:
     pids = fleet.main_pids()
@@ -110,6 +181,31 @@ def test_no_way_leads_back_or_over_a_minor_version(fleet: Fleet, found: dict[str
     said = is_called_off(fleet.play("upgrade.yml", f"--extra-vars=k3s_version={wanted}"))
     # What is wrong with several hosts is one line.
     assert re.search(rf"- hosts? {SERVER}[^:]*: k3s_version: {re.escape(wanted)} {words}", said)
+    assert fleet.main_pids() == pids
+
+
+def test_an_agent_is_not_raised_above_a_server_that_is_left_out(fleet: Fleet, releases: list[str]) -> None:
+    pids = fleet.main_pids()
+    was, wanted = versions(fleet)[SERVER], version_in(releases[0])
+    said = is_called_off(fleet.play("k3s.yml", f"--limit={AGENT}", *to(releases[0])))
+    assert f"{AGENT} cannot get {wanted} in a run that leaves out others: the server {SERVER} runs {was}" in said
+    assert fleet.main_pids() == pids
+    assert not fleet.nodes[AGENT].file("/usr/local/bin/k3s-next").exists
+
+
+def test_nobody_is_started_to_join_by_an_address_where_the_cluster_does_not_answer(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    pids = fleet.main_pids()
+    elsewhere = tmp_path / "hosts.json"
+    # Nobody has this address: https://www.rfc-editor.org/rfc/rfc5737
+    settings = {"k3s_registration_address": "192.0.2.1", "k3s_ready_timeout": 4}
+    elsewhere.write_text(json.dumps({"k3s_agents": {"hosts": {AGENT: settings}}}))
+    said = is_called_off(fleet.play("k3s.yml", f"--inventory={elsewhere}"))
+    assert f"{AGENT} was not started: it joins by https://192.0.2.1:6443, where no API server of this cluster" in said
+    assert fleet.main_pids() == pids
+    done = fleet.play("k3s.yml")
+    assert done.returncode == 0, done.stdout
     assert fleet.main_pids() == pids
 
 
@@ -131,6 +227,7 @@ def test_a_budget_that_spares_no_pod_stops_the_roll_before_anything_is_replaced(
     bear(fleet, "strict", "minAvailable: 2")
     said = is_called_off(fleet.play("k3s.yml", *to(releases[0]), "--extra-vars=k3s_drain_timeout=3"))
     assert f"The pods of {SERVER} could not be moved to other nodes within 3 s, so it keeps the K3s it has" in said
+    assert "The PodDisruptionBudget customer-a/strict lets no pod go: 2 healthy, 2 needed." in said
     assert (fleet.main_pids(), versions(fleet), fleet.pods()) == (pids, before, pods)
     assert cordoned(fleet) == []
     # A K3s that crashes now comes back as it was.
