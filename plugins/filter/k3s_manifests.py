@@ -6,6 +6,7 @@ The arguments and results of each filter are described in the file of its name b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from ansible_collections.greeter.fleet.plugins.plugin_utils.k3s_settings import 
 
 Key = tuple[str, str, str, str]
 
+# How many pods of Traefik there are where so many nodes take them.
+PODS = 2
 # What Traefik's pods tolerate in K3s, key → effects.
 TOLERATED = {
     "CriticalAddonsOnly": ("NoSchedule", "NoExecute"),
@@ -75,8 +78,10 @@ def traefik_replicas(
     if any(_key(each)[1::2] == ("HelmChartConfig", "traefik") for text in texts for each in _objects(text)):
         return 0
     roles = {"server": groups.get("k3s_servers", []), "agent": groups.get("k3s_agents", [])}
-    nodes = [node_config(hostvars[host], role) for role, hosts in roles.items() for host in hosts]
-    return 2 if sum(_takes_traefik(config) for config in nodes) > 1 else 0
+    nodes = (node_config(hostvars[host], role) for role, hosts in roles.items() for host in hosts)
+    # The variables of many hosts take their time: two are enough.
+    takers = list(islice(filter(_takes_traefik, nodes), PODS))
+    return PODS if len(takers) == PODS else 0
 
 
 def _takes_traefik(config: Mapping[str, Any]) -> bool:

@@ -106,8 +106,8 @@ def other_minor(version: str, step: int) -> str:
 
 
 def eventually(fact: Callable[[], object]) -> bool:
-    """Whether something is so within a minute."""
-    until = time.monotonic() + 60
+    """Whether something is so within three minutes."""
+    until = time.monotonic() + 180
     while not fact():
         if time.monotonic() > until:
             return False
