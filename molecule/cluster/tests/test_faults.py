@@ -60,6 +60,6 @@ def test_once_the_agent_is_back_all_is_well_and_no_secret_is_told(fleet: Fleet, 
         "",
         "The cluster is well: 2 of 2 nodes are Ready.",
     ]
-    assert changed(done.stdout) == [0, 0]
+    assert set(changed(done.stdout)) == {0}
     assert not gives_away(done.stdout, secret, fleet)
     assert "PRIVATE KEY" not in done.stdout

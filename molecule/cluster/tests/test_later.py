@@ -48,7 +48,7 @@ def test_a_second_run_changes_nothing_anywhere(fleet: Fleet, capsys: pytest.Capt
     with capsys.disabled():
         print(f"\nsite.yml again, two nodes: {time.monotonic() - started:.1f} s")
     assert done.returncode == 0, done.stdout
-    assert changed(done.stdout) == [0, 0, 0]
+    assert set(changed(done.stdout)) == {0}
     assert state(fleet, SERVER, AGENT) == before
 
 

@@ -30,7 +30,7 @@ def test_a_mixed_change_is_planned_in_the_operators_words(story: Story) -> None:
     assert story.plan() == planned
     check = story.fleet.play("customers.yml", *story.arguments(), "--check", "--diff")
     assert check.returncode == 0, check.stdout
-    assert changed(check.stdout) == [1]
+    assert sum(changed(check.stdout)) == 1
     for line in (*planned, "+      - host: b.example.org", "-          value: Hi!", "+          value: Hello!"):
         assert line.replace(" ", "") in check.stdout.replace(" ", "")
     assert story.pods() == pods

@@ -23,14 +23,14 @@ def test_a_second_run_changes_nothing(fleet: Fleet) -> None:
     before = fleet.main_pid(), fleet.pods()
     done = fleet.play("site.yml")
     assert done.returncode == 0, done.stdout
-    assert changed(done.stdout) == [0, 0]
+    assert set(changed(done.stdout)) == {0}
     assert (fleet.main_pid(), fleet.pods()) == before
 
 
 def test_check_mode_on_a_converged_host_foresees_nothing(fleet: Fleet) -> None:
     done = fleet.play("site.yml", "--check", "--diff")
     assert done.returncode == 0, done.stdout
-    assert changed(done.stdout) == [0, 0]
+    assert set(changed(done.stdout)) == {0}
 
 
 def test_check_mode_shows_what_would_change_and_changes_nothing(fleet: Fleet, with_greeting: WithGreeting) -> None:
@@ -40,7 +40,7 @@ def test_check_mode_shows_what_would_change_and_changes_nothing(fleet: Fleet, wi
     assert "~ changed     b: greeting\n" in done.stdout
     assert re.search(r"^-\s+value: Dear Sir or Madam!$", done.stdout, re.MULTILINE)
     assert re.search(r"^\+\s+value: Good evening!$", done.stdout, re.MULTILINE)
-    assert sorted(changed(done.stdout)) == [0, 1]
+    assert sum(changed(done.stdout)) == 1
     assert fleet.get("customer-b.parcellab.com").body == b'{"response":"Dear Sir or Madam!"}'
     assert fleet.pods() == before
 
