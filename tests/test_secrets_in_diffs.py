@@ -105,6 +105,7 @@ BEFORE = {
     "/var/lib/rancher/k3s/server/manifests/kube-vip.yaml": f"env: [{{name: bgp_peerpass, value: {SECRET}}}]\n",
     "/var/lib/rancher/k3s/server/manifests/mine.yaml": f"kind: Secret\nstringData: {{password: {SECRET}}}\n",
 }
+FOREIGN = ("/etc/rancher/k3s/config.yaml", "/etc/systemd/system/k3s.service")
 # All folders of K3s and of its services are elsewhere, for the role's own files as they are.
 FOLDERS = ("/etc/rancher", "/etc/systemd/system", "/etc/init.d", "/var/lib/rancher", "/usr/local/bin", "/run/k3s-")
 PLAY = """
@@ -155,7 +156,7 @@ def test_the_role_shows_no_secret_of_before_and_after(
         "present": [f"{tmp_path}/host{name}" for name in BEFORE], "not_run_from": [], "has_cluster": False,
         "has_joined": True, "addresses": ["192.0.2.1"],
         "found": {
-            "foreign": [f"{tmp_path}/host{name}" for name in BEFORE if "/var/lib/" not in name] if adopted else [],
+            "foreign": [f"{tmp_path}/host{name}" for name in FOREIGN] if adopted else [],
             "settings": {}, "state": "", "node_name": "",
         },
     }  # fmt: skip
