@@ -17,7 +17,7 @@ SHARED = (
     *SCHEMA.document["properties"],
     "k3s_cluster_name", "k3s_kubeconfig", "k3s_kubeconfig_merge", "k3s_backup_dir", "k3s_registration_address",
     "k3s_kube_vip_interface", "k3s_kube_vip_image",
-    "endpoints_nodes", "endpoints_timeout", "endpoints_ca_file", "endpoints_report",
+    "endpoints_nodes", "endpoints_kubeconfig", "endpoints_timeout", "endpoints_ca_file", "endpoints_report",
 )  # fmt: skip
 PREFIX = "greeter_"
 SECRET = re.compile(r"token|passw|secret|key|auth|login")
