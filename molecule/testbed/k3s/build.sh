@@ -22,7 +22,7 @@ finish() {
   mv --no-target-directory "$work" "$1" 2>/dev/null || [ -d "$1" ] # another run may have been faster
 }
 
-binaries=$cache/kubernetes/$(hash_of compile.sh main.go pause.c)
+binaries=$cache/kubernetes/$(hash_of compile.sh main.go pinned.go pause.c)
 if [ ! -d "$binaries" ]; then
   echo "Compiling Kubernetes, about five minutes on two cores" >&2
   begin "$binaries"
@@ -32,7 +32,7 @@ if [ ! -d "$binaries" ]; then
     --include=golang-1.19-go,golang-github-modern-go-reflect2-dev,dpkg-dev,gcc,libc6-dev,make,rsync,which,xz-utils \
     --customize-hook='find "$1/etc/apt" -name "*.list" -o -name "*.sources" |
       xargs sed -i -E "s/^deb (.*)/&\ndeb-src \1/; s/^Types: deb$/Types: deb deb-src/"' \
-    --customize-hook='mkdir "$1/build"; cp "$here/compile.sh" "$here/main.go" "$here/pause.c" "$1/build"' \
+    --customize-hook='mkdir "$1/build"; cp "$here/compile.sh" "$here/main.go" "$here/pinned.go" "$here/pause.c" "$1/build"' \
     --customize-hook='cd "$1/build"; export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"; apt-get update -qq;
       apt-get source -qq --download-only -o APT::Sandbox::User=root kubernetes' \
     --customize-hook='chroot "$1" bash /build/compile.sh' \
@@ -41,7 +41,7 @@ if [ ! -d "$binaries" ]; then
   finish "$binaries"
 fi
 
-release=$cache/k3s/$version-$(hash_of compile.sh main.go pause.c pack.py launcher/*.py launcher/files/*)
+release=$cache/k3s/$version-$(hash_of compile.sh main.go pinned.go pause.c pack.py launcher/*.py launcher/files/*)
 if [ ! -d "$release" ]; then
   echo "Packing $version" >&2
   begin "$release"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs inside the disposable build root: the Debian source in this folder + main.go + pause.c -> out/.
+# Runs inside the disposable build root: the Debian source in this folder + main.go + pinned.go + pause.c -> out/.
 set -euo pipefail
 cd /build
 version=v1.20.2+testbed0
@@ -18,6 +18,10 @@ cp /usr/share/gocode/src/github.com/modern-go/reflect2/*.{go,s} vendor/github.co
 sed -i '126s/10\*time.Second/100*time.Millisecond/' pkg/controller/nodeipam/ipam/cidr_allocator.go
 # A warning about a deprecated package that every part would print on stderr.
 sed -i '/^\tfmt\.Fprint(os\.Stderr,/,/)$/d' vendor/github.com/golang/protobuf/protoc-gen-go/generator/generator.go
+# Pinned images count as in use: this kubelet does not know of them.
+cp /build/pinned.go pkg/kubelet/images/
+sed -i 's/^\timages, err := im.runtime.ListImages()$/\timagesInUse.Insert(im.pinned()...)\n&/' pkg/kubelet/images/image_gc_manager.go
+grep -q 'im.pinned()' pkg/kubelet/images/image_gc_manager.go
 
 export PATH=/usr/lib/go-1.19/bin:$PATH GOCACHE=/tmp/gocache CGO_ENABLED=0 HOME=/tmp
 go version | cut -d' ' -f3 >/build/out/go
