@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 VERSION = "v1.35.6+k3s1"
+IMAGE = "localhost/greeter:1234"
 KEY = ec.generate_private_key(ec.SECP256R1())
 
 
@@ -82,6 +83,8 @@ class Cluster:
                 "ready": name.startswith("s"),
                 "message": "",
                 "nodes": self.nodes if name.startswith("s") else {},
+                "images": [IMAGE],
+                "images_needed": [IMAGE] if name.startswith("s") else [],
             },
         }
 
@@ -164,6 +167,16 @@ def test_the_node_of_a_host_that_is_not_reached_is_found(cluster: Cluster, known
 def test_a_host_that_lets_nobody_look_is_a_line(cluster: Cluster) -> None:
     cluster.hostvars["a1"] |= {"_k3s_facts": {"failed": True, "msg": "Missing sudo password"}, "k3s_info": None}
     assert cluster.faults() == ["a1: cannot be looked at (Missing sudo password); preflight.yml tells what is missing"]
+
+
+def test_a_node_without_an_image_that_no_registry_has_is_named(cluster: Cluster) -> None:
+    cluster.shows("a1", images=["localhost/greeter:old"])
+    assert cluster.faults() == [
+        "a1: has no image localhost/greeter:1234, so that no pod of it can start there; run playbooks/site.yml"
+    ]
+    # Of one that stands still nobody can tell.
+    cluster.looks("a1", active=False)
+    assert [fault for fault in cluster.faults() if "image" in fault] == []
 
 
 def test_a_host_that_the_run_leaves_out_is_no_fault(cluster: Cluster) -> None:
@@ -370,7 +383,10 @@ def test_the_module_reads_the_certificates_and_nothing_else(tmp_path: Path) -> N
     assert k3s_status.certificates(tmp_path / "none") == {}
 
 
-KUBECTL = """#!/bin/sh
+K3S = """#!/bin/sh
+if [ "$*" = "ctr images list --quiet" ]; then
+  printf "localhost/greeter:1\\ndocker.io/rancher/pause:3\\nsha256:12ab\\n"; exit
+fi
 [ "$1 $2 $3" = "kubectl --request-timeout=10s get" ] || exit 9
 {answers}
 """
@@ -397,6 +413,8 @@ KNOWN = {
         "conditions": {"Ready": {"status": "True", "message": ""}},
     }
 }
+LOCAL = ["localhost/greeter:1"]
+NOTHING = {"certificates": {}, "ready": False, "message": "", "nodes": {}, "images": LOCAL, "images_needed": []}
 FAILED = 'Error from server (InternalError): an error on the server ("[+]ping ok\n[-]etcd failed: reason withheld") has'
 REFUSED = "warning: none\nThe connection to the server 127.0.0.1:6443 was refused"
 
@@ -404,8 +422,8 @@ REFUSED = "warning: none\nThe connection to the server 127.0.0.1:6443 was refuse
 @pytest.mark.parametrize(
     ("readyz", "said", "expected"),
     [
-        ("echo ok", "", {"ready": True, "message": "", "nodes": KNOWN}),
-        ("fail", FAILED, {"ready": False, "message": "failed checks: etcd", "nodes": KNOWN}),
+        ("echo ok", "", {"ready": True, "message": "", "nodes": KNOWN, "images_needed": LOCAL}),
+        ("fail", FAILED, {"ready": False, "message": "failed checks: etcd", "nodes": KNOWN, "images_needed": LOCAL}),
         (
             "fail",
             REFUSED,
@@ -423,11 +441,13 @@ def test_the_module_asks_the_servers_own_api(
 case "$4" in
 --raw=/readyz?verbose) {readyz};;
 --raw=/api/v1/nodes) cat {tmp_path}/nodes;;
+deployments)
+  [ "$6" = --selector=app.kubernetes.io/name=greeter ] && echo localhost/greeter:1 r.io/g:2 localhost/greeter:1;;
 esac"""
     binary = tmp_path / "k3s"
-    binary.write_text(KUBECTL.format(answers=answers))
+    binary.write_text(K3S.format(answers=answers))
     binary.chmod(0o700)
     monkeypatch.setattr(k3s_status, "BINARY", binary)
     monkeypatch.setattr(k3s_status, "FOLDER", tmp_path)
-    assert k3s_status.status(server=True) == {"certificates": {}, **expected}
-    assert k3s_status.status(server=False) == {"certificates": {}, "ready": False, "message": "", "nodes": {}}
+    assert k3s_status.status(server=True) == NOTHING | expected
+    assert k3s_status.status(server=False) == NOTHING

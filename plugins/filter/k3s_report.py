@@ -149,7 +149,14 @@ def _k3s_faults(host: Host, nodes: Mapping[str, Node]) -> Iterator[str]:
         yield f"its API server is not ready ({_one_line(host['message'])}); look at {log}"
 
 
-def _host_faults(host: Host, nodes: Mapping[str, Node], now: datetime) -> Iterator[str]:
+def _image_faults(host: Host, needed: Sequence[str]) -> Iterator[str]:
+    """Which of the customers' images a host lacks; of one that stands still nothing is known."""
+    missing = sorted(set(needed) - set(host["images"])) if host["state"] == "runs" else []
+    if missing:
+        yield f"has no image {', '.join(missing)}, so that no pod of it can start there; run playbooks/site.yml"
+
+
+def _host_faults(host: Host, nodes: Mapping[str, Node], needed: Sequence[str], now: datetime) -> Iterator[str]:
     """Everything that is wrong with a host; what follows from a fault that is named already is left out."""
     if host["fault"]:
         yield host["fault"]
@@ -157,6 +164,7 @@ def _host_faults(host: Host, nodes: Mapping[str, Node], now: datetime) -> Iterat
         yield "has no K3s; run playbooks/site.yml"
     if host["state"] in ("runs", "stopped"):
         yield from _k3s_faults(host, nodes)
+        yield from _image_faults(host, needed)
         yield from _certificate_faults(host, now)
     version = nodes.get(host["node"], host).get("version")
     restart_required = host["state"] == "runs" and BINARY in host["not_run_from"]
@@ -223,8 +231,9 @@ def report(
         return {"lines": [fault], "faults": [fault]}
 
     nodes: Mapping[str, Node] = next((host["nodes"] for host in hosts if host.get("nodes")), {})
+    needed: Sequence[str] = next((host["images_needed"] for host in hosts if host.get("nodes")), [])
     hosts = [{**host, "node": _node_name(host, nodes)} for host in hosts]
-    faults = [f"{host['name']}: {fault}" for host in hosts for fault in _host_faults(host, nodes, now)]
+    faults = [f"{host['name']}: {fault}" for host in hosts for fault in _host_faults(host, nodes, needed, now)]
     for name in sorted(nodes.keys() - {host["node"] for host in hosts}):
         remove = f"kubectl drain {name} and kubectl delete node {name}"
         faults.append(f"{name}: is a node of the cluster, but no host of the inventory; add it there, or {remove}")

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""What a host knows of the cluster it is part of: its certificates and, on a server, what its API server says."""
+"""What a host knows of its cluster: its certificates and images and, on a server, what its API server says."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ PLACES = ("server/tls/**/*.crt", "agent/*.crt")
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
 ROLES = {"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"}
 SECONDS = 10
+# No registry has an image of this name: the nodes do, or nobody.
+LOCAL = "localhost/"
+IMAGES = "--output=jsonpath={.items[*].spec.template.spec.containers[*].image}"
 
 
 def certificates(folder: Path) -> dict[str, str]:
@@ -32,14 +35,25 @@ def certificates(folder: Path) -> dict[str, str]:
     }
 
 
-def ask(path: str) -> tuple[str, str]:
-    """What this server's API answers, and what kubectl says if it does not."""
-    command = [str(BINARY), "kubectl", f"--request-timeout={SECONDS}s", "get", f"--raw={path}"]
+def run(*arguments: str) -> tuple[str, str]:
+    """What K3s' own command answers, and what it says if it does not."""
     try:
-        done = subprocess.run(command, capture_output=True, timeout=3 * SECONDS, check=False, errors="replace")
+        done = subprocess.run(
+            [str(BINARY), *arguments], capture_output=True, timeout=3 * SECONDS, check=False, errors="replace"
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return "", str(error)
-    return ("", done.stderr or "kubectl failed") if done.returncode else (done.stdout, "")
+    return ("", done.stderr or f"{arguments[0]} failed") if done.returncode else (done.stdout, "")
+
+
+def ask(*arguments: str) -> tuple[str, str]:
+    """What this server's API answers, and what kubectl says if it does not."""
+    return run("kubectl", f"--request-timeout={SECONDS}s", "get", *arguments)
+
+
+def local_images(text: str) -> list[str]:
+    """Those of the names of images in a text that stand for local ones."""
+    return sorted({name for name in text.split() if name.startswith(LOCAL)})
 
 
 def node(found: dict[str, Any]) -> dict[str, Any]:
@@ -59,16 +73,22 @@ def node(found: dict[str, Any]) -> dict[str, Any]:
 def status(server: bool) -> dict[str, Any]:
     """Everything that `RETURN` lists."""
     result: dict[str, Any] = {"certificates": certificates(FOLDER), "ready": False, "message": "", "nodes": {}}
-    if not server or not BINARY.exists():
+    result.update(images=[], images_needed=[])
+    if not BINARY.exists():
         return result
-    answer, error = ask("/readyz?verbose")
+    result["images"] = local_images(run("ctr", "images", "list", "--quiet")[0])
+    if not server:
+        return result
+    answer, error = ask("--raw=/readyz?verbose")
     failed = re.findall(r"\[-\](\S+) failed", error)
     result["ready"] = bool(answer)
     result["message"] = f"failed checks: {', '.join(failed)}" if failed else error.strip().rpartition("\n")[2]
     # One that is not ready may still know its nodes; one that does not answer is not waited for twice.
     if answer or "[-]" in error:
-        nodes = json.loads(ask("/api/v1/nodes")[0] or '{"items": []}')
+        nodes = json.loads(ask("--raw=/api/v1/nodes")[0] or '{"items": []}')
         result["nodes"] = {each["metadata"]["name"]: node(each) for each in nodes["items"]}
+        greeters = ask("deployments", "--all-namespaces", "--selector=app.kubernetes.io/name=greeter", IMAGES)[0]
+        result["images_needed"] = local_images(greeters)
     return result
 
 
