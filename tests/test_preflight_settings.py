@@ -199,6 +199,12 @@ WRONG: list[tuple[str, Any, str]] = [
         "k3s_config.data-dir: is set by the role itself; leave it out, and mount the disk you want at /var/lib/rancher",
     ),
     (
+        "k3s_node_config",
+        {"docker": True},
+        "k3s_node_config.docker: has nodes run Docker's images, and the greeter's lies in K3s' containerd;"
+        " leave it out",
+    ),
+    (
         "k3s_server_config",
         {"https-listen-port": 7443},
         "k3s_server_config.https-listen-port: is set by the role itself;"
