@@ -24,11 +24,13 @@ from .conftest import PLAIN, PROJECT
 Done = subprocess.CompletedProcess[str]
 
 MODULES = sorted(path.stem for path in (PROJECT / "plugins/modules").glob("*.py"))
+LOOKUPS = sorted(path.stem for path in (PROJECT / "plugins/lookup").glob("*.py"))
 FILTERS = sorted(
     name
     for path in (PROJECT / "plugins/filter").glob("*.py")
     for name in import_module(f"ansible_collections.greeter.fleet.plugins.filter.{path.stem}").FilterModule().filters()
 )
+PLUGINS = {"module": MODULES, "filter": FILTERS, "lookup": LOOKUPS}
 # What a user needs, by its first folder or name.
 CONTENT = {
     "FILES.json", "MANIFEST.json", "README.md", "docs", "group_vars", "meta", "playbooks", "plugins",
@@ -209,7 +211,7 @@ def test_a_path_of_the_users_own_does_not_hide_the_collection(tmp_path: Path) ->
 def documented() -> dict[str, dict[str, Any]]:
     """What ansible-doc says, by the kind of the plugin and its name."""
     found = {}
-    for kind, names in (("module", MODULES), ("filter", FILTERS)):
+    for kind, names in PLUGINS.items():
         asked = [f"greeter.fleet.{name}" for name in names]
         done = run("ansible-doc", f"--type={kind}", "--json", *asked, cwd=PROJECT)
         assert done.returncode == 0, done.stderr
@@ -217,10 +219,8 @@ def documented() -> dict[str, dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [("module", name) for name in MODULES] + [("filter", name) for name in FILTERS]
-)
-def test_ansible_doc_knows_every_module_and_filter(documented: dict[str, Any], kind: str, name: str) -> None:
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in PLUGINS.items() for name in names])
+def test_ansible_doc_knows_every_plugin(documented: dict[str, Any], kind: str, name: str) -> None:
     about = documented[kind][f"greeter.fleet.{name}"]
     assert about["doc"]["short_description"]
     assert about["doc"]["author"]
@@ -235,7 +235,7 @@ OVERLOOKED = {
 }
 
 
-def test_ansible_test_finds_no_fault_with_the_modules(tmp_path: Path) -> None:
+def test_ansible_test_finds_no_fault_with_modules_and_lookups(tmp_path: Path) -> None:
     folder = tmp_path / "ansible_collections/greeter/fleet"
     for part in ("plugins", "meta"):
         shutil.copytree(PROJECT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -250,5 +250,7 @@ def test_ansible_test_finds_no_fault_with_the_modules(tmp_path: Path) -> None:
     output = done.stdout + done.stderr
     faults = re.findall(r"^ERROR: (plugins/\S+?):\d+:\d+: ([\w-]+)", output, re.MULTILINE)
     # Of every file one is said, so that it has looked at all.
-    assert len({file for file, fault in faults if fault == "missing-gplv3-license"}) == 2 * len(MODULES), output
+    assert len({file for file, fault in faults if fault == "missing-gplv3-license"}) == 2 * len(MODULES + LOOKUPS), (
+        output
+    )
     assert not [fault for fault in faults if fault[1] not in OVERLOOKED], output

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import tarfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,3 +190,45 @@ def test_the_same_inputs_give_the_same_image(tmp_path: Path) -> None:
     podman("rmi", "localhost/greeter-again-1:same", "localhost/greeter-again-2:same")
     assert digests[0].startswith("sha256:")
     assert digests[0] == digests[1]
+
+
+OTHER = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: greeter_image, tasks_from: build}
+      vars: {_greeter_image_arch: arm64}
+"""
+
+
+def test_an_image_of_another_architecture_is_built_without_running_anything_of_it(tmp_path: Path) -> None:
+    """The base image has nothing in it there, so that nothing could run."""
+    play, archive = tmp_path / "play.yml", tmp_path / "empty.tar"
+    empty, both = "localhost/greeter-base:arm64", "localhost/greeter-base:both"
+    play.write_text(OTHER)
+    tarfile.open(archive, "w").close()
+    base = str(settings["greeter_base_image"])
+    try:
+        assert podman("import", "--os=linux", "--arch=arm64", str(archive), empty).returncode == 0
+        assert podman("manifest", "create", both).returncode == 0
+        for name in (base, empty):
+            assert podman("manifest", "add", both, f"containers-storage:{name}").returncode == 0
+        playbook(
+            str(play),
+            greeter_image="localhost/greeter-other:1",
+            greeter_base_image=both,
+            greeter_image_cache_dir=str(tmp_path / "cache"),
+            greeter_source=str(PROJECT / "service"),
+        )
+    finally:
+        podman("manifest", "rm", both)
+        podman("rmi", empty)
+    assert podman("image", "exists", "localhost/greeter-other:1").returncode == 1
+    with tarfile.open(tmp_path / "cache/localhost_greeter-other_1_arm64.tar") as image:
+        (manifest,) = json.load(image.extractfile("manifest.json") or pytest.fail("no manifest"))
+        config = json.load(image.extractfile(manifest["Config"]) or pytest.fail("no configuration"))
+        with tarfile.open(fileobj=image.extractfile(manifest["Layers"][-1])) as layer:
+            files = set(layer.getnames())
+    assert (manifest["RepoTags"], config["architecture"]) == (["localhost/greeter-other:1"], "arm64")
+    assert {"opt/greeter/gunicorn.conf.py", "opt/greeter/greeter/app.py", "opt/greeter/falcon/__init__.py"} <= files

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fleet import Answer, Fleet, changed, podman, wait_until
+from fleet import Answer, Fleet, changed, container, podman, wait_until
 from pack import images as write_archive
 
 from .conftest import AGENT, ANSWERS, LOUD, SERVER, SPARE, gives_away, is_ready, nodes
@@ -48,14 +48,6 @@ def state(fleet: Fleet, *names: str) -> tuple[dict[str, str], dict[str, set[str]
     return {name: fleet.main_pid(name) for name in names}, fleet.pods()
 
 
-def wait_for(seen: Callable[[], bool], what: str) -> None:
-    """Wait until something is seen."""
-    until = time.monotonic() + 120
-    while not seen():
-        assert time.monotonic() < until, f"{what}: not within two minutes"
-        time.sleep(0.5)
-
-
 def greeters(fleet: Fleet, node: str) -> set[str]:
     """The customers all of whose pods are ready and on the node."""
     pods = fleet.objects("pods", "--all-namespaces", GREETERS)["items"]
@@ -90,7 +82,7 @@ def bring(fleet: Fleet, node: str, name: str, folder: Path) -> None:
     """Import an image, different for each name, that no pod uses."""
     archive = folder / "image.tar.gz"
     write_archive(archive, name.encode(), name, "amd64")
-    podman("cp", str(archive), f"{node}:/tmp/image.tar.gz")
+    podman("cp", str(archive), f"{container(node)}:/tmp/image.tar.gz")
     fleet.nodes[node].check_output("gzip -dc /tmp/image.tar.gz | k3s ctr images import -")
 
 
@@ -109,7 +101,7 @@ def test_a_change_for_one_node_restarts_that_node_alone(fleet: Fleet, tmp_path: 
     """The node has no greeter at the time, and its kubelet wants room from then on."""
     fleet.kubectl("cordon", AGENT)
     fleet.kubectl("delete", "pods", "--all-namespaces", f"--field-selector=spec.nodeName={AGENT}", GREETERS)
-    wait_for(lambda: greeters(fleet, SERVER) == {"customer-a", "customer-b"}, "all pods on the server")
+    wait_until(lambda: greeters(fleet, SERVER) == {"customer-a", "customer-b"}, "all pods on the server")
     bring(fleet, AGENT, "localhost/unused:1", tmp_path)
     before, pid = state(fleet, SERVER), fleet.main_pid(AGENT)
     done = fleet.play("k3s.yml", declared(tmp_path, {AGENT: 90}, *PRESSED))
@@ -122,7 +114,7 @@ def test_a_change_for_one_node_restarts_that_node_alone(fleet: Fleet, tmp_path: 
 def test_the_image_outlives_garbage_collection_and_a_pod_that_moves_to_the_node_answers(
     fleet: Fleet, tmp_path: Path
 ) -> None:
-    wait_for(lambda: "localhost/unused:1" not in images(fleet, AGENT), "an image that nobody keeps is removed")
+    wait_until(lambda: "localhost/unused:1" not in images(fleet, AGENT), "an image that nobody keeps stays")
     assert image(fleet) in images(fleet, AGENT)
     done = fleet.play("k3s.yml", declared(tmp_path, {AGENT: 90}))
     assert done.returncode == 0, done.stdout
@@ -130,7 +122,7 @@ def test_the_image_outlives_garbage_collection_and_a_pod_that_moves_to_the_node_
     fleet.kubectl("cordon", SERVER)
     try:
         fleet.kubectl("delete", "pods", "--namespace=customer-b", GREETERS)
-        wait_for(lambda: "customer-b" in greeters(fleet, AGENT), "the pod is ready on the agent")
+        wait_until(lambda: "customer-b" in greeters(fleet, AGENT), "the pod is not ready on the agent")
     finally:
         fleet.kubectl("uncordon", SERVER)
     host = "customer-b.parcellab.com"
