@@ -32,7 +32,7 @@ def ansible() -> Run:
             env=os.environ | PLAIN | GIVEN | environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
 

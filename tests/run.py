@@ -53,7 +53,7 @@ class Stage:
     name: str
     command: list[str]
     report: str | None = None
-    seconds: int = 600
+    seconds: int = 2400
     environment: dict[str, str] = field(default_factory=dict)
     cleaning: list[str] | None = None
 

@@ -63,7 +63,7 @@ def tasks(tmp_path: Path) -> Tasks:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         return done.returncode, " ".join(done.stdout.split()), log.read_text().splitlines() if log.exists() else []
