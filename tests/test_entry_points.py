@@ -67,9 +67,11 @@ def test_playbooks_see_them(ansible: Run, elsewhere: str) -> None:
 def test_molecule_sees_them_for_its_hosts(ansible: Run, tmp_path: Path) -> None:
     path = tmp_path / "show.yml"
     path.write_text(SHOW.replace("hosts: localhost", "hosts: all"))
+    (tmp_path / "testbed.json").write_text('{"loopback": "127.0.20"}')
     done = ansible(
         "ansible-playbook", str(path), "--connection=local",
         "-i", "molecule/testbed/inventory", "-i", "molecule/demo/inventory",
         "-e", "ansible_connection=local",
+        MOLECULE_EPHEMERAL_DIRECTORY=str(tmp_path),
     )  # fmt: skip
     assert len(re.findall(re.escape(WANTED), done.stdout)) == 1

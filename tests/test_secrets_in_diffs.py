@@ -35,6 +35,7 @@ PLAIN = {
         "Install the k3s binary",
         "Install the downloaded k3s binary",
         "Note it for a run after this one",
+        "Put further images where K3s imports them from",
         "Put K3s' own images where it imports them from",
         "Put the new release in place",
     },
