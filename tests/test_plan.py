@@ -240,6 +240,14 @@ def test_an_object_that_is_gone_is_made_again_whole() -> None:
     assert sent["spec"] == {"type": "ClusterIP"}
 
 
+def test_a_new_object_of_a_customer_with_other_changes_is_no_missing_one() -> None:
+    budget = thing("PodDisruptionBudget", "a", "policy/v1")
+    found = plan(Cluster(*map(live, room("a"))), room("a")[0], deployment("a", "greeter:2"), room("a")[2], budget)
+    assert found.report.lines()[0] == "~ changed     a: disruption budget, image"
+    found = plan(Cluster(*map(live, room("a"))), *room("a"), budget)
+    assert found.report.lines()[0] == "~ changed     a: changed in the cluster: disruption budget missing"
+
+
 def test_an_object_that_somebody_else_has_is_that_customers_line_and_stays_as_it_is() -> None:
     theirs = thing("Service", "a", spec={"type": "NodePort"})
     theirs["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "Helm"
@@ -267,7 +275,7 @@ def test_an_object_that_is_no_longer_declared_goes_and_a_foreign_one_stays() -> 
     foreign["metadata"] |= {"name": "theirs", "labels": {}}
     found = plan(Cluster(*map(live, [*room("a"), account, budget]), foreign), *room("a"))
     assert found.report.lines()[:2] == [
-        "~ changed     a: ServiceAccount not declared, disruption budget not declared",
+        "~ changed     a: ServiceAccount not declared, disruption budget",
         "? foreign     Service theirs, which nobody has declared, in a",
     ]
     name = {"name": "greeter", "namespace": "customer-a"}
@@ -599,7 +607,7 @@ def test_a_secret_is_compared_and_never_shown() -> None:
     ("kind", "path", "label"),
     [
         ("Secret", "data.tls.crt", "TLS certificate"),
-        ("Secret", "missing", "TLS certificate missing"),
+        ("Secret", "not declared", "TLS certificate"),
         ("PodDisruptionBudget", "spec.maxUnavailable", "disruption budget"),
         ("HorizontalPodAutoscaler", "spec.maxReplicas", "autoscaling"),
         ("Middleware", "spec.redirectScheme.scheme", "HTTPS redirect"),

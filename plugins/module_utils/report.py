@@ -37,9 +37,7 @@ KINDS = {
 
 
 def labelled(kind: str, path: str) -> str:
-    """What people call the change of a field, or what ``path`` says of the whole object: missing, not declared."""
-    if path in ("missing", "not declared"):
-        return f"{KINDS.get(kind, kind)} {path}"
+    """What people call the change of a field, or of the whole object where ``path`` says what: not declared."""
     return next((word for part, word in LABELS.items() if re.search(part, path)), KINDS.get(kind) or f"{kind} {path}")
 
 
@@ -91,7 +89,7 @@ class Report:
         if found.live is not None:
             self.changed[found.customer] |= found.changed
         elif found.customer and found.customer not in self.new:
-            self.missing[found.customer].add(labelled(found.kind, "missing"))
+            self.missing[found.customer].add(KINDS.get(found.kind, found.kind))
         for who, labels in found.by_others.items():
             self.by_others[found.customer][who].update(labels)
         if not self.gives_up(found):
@@ -133,7 +131,8 @@ class Report:
         parts = [", ".join(sorted(declared | (self.missing.get(name, set()) if declared else set())))]
         by_others = {author: dict(labels) for author, labels in self.by_others.get(name, {}).items()}
         if not declared and name in self.missing:
-            by_others.setdefault(("", False), {}).update(dict.fromkeys(self.missing[name], ""))
+            missing = {f"{each} missing": "" for each in self.missing[name]}
+            by_others.setdefault(("", False), {}).update(missing)
         for (who, again), labels in sorted(by_others.items()):
             by = f" by {who} ({max(labels.values())})" if who else ""
             although = ", although a run has put it back" if again else ""
