@@ -542,6 +542,13 @@ def test_an_autoscaler_takes_over_from_the_pods_that_are_there() -> None:
     assert found.report.lines() == ["= unchanged   1 of 1"]
 
 
+def test_what_holds_characters_that_no_apply_can_send_is_told_apart() -> None:
+    wide = thing("Service", "a", spec={"note": "\U0001f600"})
+    found = plan(None, room("a")[0], thing("ServiceAccount", "a", note="\uffff ä"), wide)
+    assert [each["kind"] for each in found.apply] == ["Namespace", "ServiceAccount", "Service"]
+    assert [each["kind"] for each in found.wide] == ["Service"]
+
+
 def test_what_the_cluster_has_refused_is_not_sent_again() -> None:
     given_up = [{"customer": "b", "object": "Namespace customer-b"}, {"customer": "a", "object": "Service greeter"}]
     found = plan(Cluster(*map(live, room("a")[:2])), *room("a"), *room("b"), refused=given_up)

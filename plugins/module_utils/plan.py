@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -159,6 +160,14 @@ class Plan:
         """The objects to send, as they are to be, in the order they are made."""
         found = [each for kind in KINDS for each in self._apply[kind.kind]]
         return [each for each in found if label(each, INSTANCE) not in self.report.refused]
+
+    @property
+    def wide(self) -> list[Object]:
+        """Those that no server-side apply can send.
+
+        Its text counts as YAML, and the library writes characters from U+10000 on in JSON's way, which no YAML is.
+        """
+        return [each for each in self.apply if max(json.dumps(each, ensure_ascii=False)) > "\uffff"]
 
     def _ask(self) -> dict[tuple[str, str], Future[dict[Key, Object]]]:
         """Ask for all objects of every kind, several at a time: a cluster may be far away."""

@@ -89,7 +89,7 @@ class Report:
         if found.live is not None:
             self.changed[found.customer] |= found.changed
         elif found.customer and found.customer not in self.new:
-            self.missing[found.customer].add(KINDS.get(found.kind, found.kind))
+            self.missing[found.customer].add(KINDS.get(found.kind) or found.kind)
         for who, labels in found.by_others.items():
             self.by_others[found.customer][who].update(labels)
         if not self.gives_up(found):

@@ -40,9 +40,12 @@ def main() -> None:
         module.fail_json(msg="\n".join(["Nothing was changed:", *(f"- {fault}" for fault in plan.faults)]))
     report = plan.report
     title = f"Plan for {cluster.url}:" if cluster else "Plan for a cluster that is not there yet:"
+    wide = plan.wide
+    merged = {id(each) for each in wide}
     found = {
         "fields": [each for each in plan.fields if label(each, INSTANCE) not in report.refused],
-        "apply": plan.apply,
+        "apply": [each for each in plan.apply if id(each) not in merged],
+        "wide": wide,
         "secrets": sorted(plan.secrets - report.refused.keys()),
         "remove": plan.remove,
         "later": plan.later,
