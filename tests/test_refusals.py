@@ -84,3 +84,14 @@ def test_what_the_cluster_had_no_time_for_may_be_sent_again() -> None:
     sent = [thing("Service", "a")] * len(codes)
     found = customers_refused.refused(sent, answers(*(error("no", code) for code in codes)))
     assert [code for code, each in zip(codes, found, strict=True) if each["again"]] == [409, 429, 500, 503, 504]
+
+
+def test_a_right_to_create_that_is_missing_is_named_though_the_api_does_not() -> None:
+    details = {"name": "greeter", "group": "networking.k8s.io", "kind": "ingresses"}
+    status = {"message": 'ingresses.networking.k8s.io "greeter" is forbidden: ', "details": details, "code": 403}
+    outcome = {"error": {"msg": f"Failed to apply object: {json.dumps(status)}"}}
+    (found,) = customers_refused.refused([thing("Ingress", "a")], outcome)
+    assert found["message"] == (
+        'ingresses.networking.k8s.io "greeter" is forbidden: the user may not create ingresses.networking.k8s.io; '
+        "grant it as docs/rights.yaml does"
+    )

@@ -33,11 +33,22 @@ def refused(sent: Sequence[Any], answer: Mapping[str, Any]) -> list[dict[str, An
             status = re.search(r'"message":\s*("(?:[^"\\]|\\.)*")', text)
             code = re.search(r'"code":\s*(\d+)', text)
             again = code is not None and int(code[1]) in TRANSIENT
-            found.append({**_named(each), "message": str(json.loads(status[1]) if status else text), "again": again})
+            message = str(json.loads(status[1]) if status else text)
+            found.append({**_named(each), "message": message + _missing_right(message, text), "again": again})
     # Without the namespace the API refuses everything in it: the one line that says why is enough.
     lost = {str(each["customer"]) for each in found if each["object"].startswith("Namespace ")}
     following = {(name, f'namespaces "{NAMESPACE_PREFIX}{name}" not found') for name in lost}
     return [each for each in found if (each["customer"], each["message"]) not in following]
+
+
+def _missing_right(message: str, text: str) -> str:
+    """What the API leaves out where somebody may apply an object and not create one."""
+    details = re.search(r'"details":\s*(\{[^{}]*\})', text)
+    if not message.endswith(" is forbidden: ") or not details:
+        return ""
+    what = json.loads(details[1])
+    resource = ".".join(filter(None, (what.get("kind"), what.get("group"))))
+    return f"the user may not create {resource}; grant it as docs/rights.yaml does"
 
 
 def _named(sent: str | Mapping[str, Any]) -> dict[str, str]:
