@@ -112,7 +112,7 @@ def test_whatever_changes_restarts_k3s_and_no_pod(
     assert "K3s on greeter-default is not Ready at v" in refused.stdout
     # Its own words, however much it has written since: whatever a line begins with, K3s' level or klog's.
     errors = refused.stdout.partition("Its last errors:\n")[2].partition("Its last lines:\n")[0]
-    assert re.search(r"^\s+\S.*kubelet", errors, re.MULTILINE), refused.stdout
+    assert re.search(r"^\s*\S.*kubelet", errors, re.MULTILINE), refused.stdout
     for changes, capacity in ({"k3s_config": {"kubelet-arg": ["max-pods=90"]}}, "90"), (mirror, "110"), ({}, "110"):
         pid, binary = fleet.main_pid(), fleet.node.file("/usr/local/bin/k3s").sha256sum
         settings.write_text(json.dumps(changes))
