@@ -494,6 +494,10 @@ def test_a_host_that_another_ingress_serves_is_that_customers_line() -> None:
         "customer (state: absent), or choose another host"
     }
     assert plan(cluster, *room("a"), ingress("a"), absent=["b"]).report.refused == {}
+    # Nor is anything of theirs taken away that was found before.
+    held = Cluster(*map(live, [*room("a"), quota("a", pods="1"), *room("b"), ingress("b")]))
+    found = plan(held, *room("a"), ingress("a"))
+    assert (found.apply, found.remove, found.waiting) == ([], [], set())
 
 
 def quota(customer: str, **hard: str) -> Object:
@@ -579,6 +583,11 @@ def test_what_nobody_declares_needs_no_right_to_look_for_it() -> None:
     assert plan(cluster, *room("a"), secrets=(certificate(),)).faults == [
         "ci may not list Secret; grant it as docs/rights.yaml does"
     ]
+
+
+def test_without_a_look_at_the_namespaces_nothing_is_known() -> None:
+    found = plan(Cluster(forbidden=("Namespace",)), absent=["b"])
+    assert found.faults == ["ci may not list Namespace; grant it as docs/rights.yaml does"]
 
 
 def certificate(key: str = "c2VjcmV0") -> Object:

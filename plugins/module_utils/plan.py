@@ -154,6 +154,14 @@ class Plan:
         self._look_for_foreign()
         if self._forbidden:
             self.faults.append(str(ForbiddenError.of_all(self._forbidden)))
+        # Whoever is refused is left as they are, by what was found before it was known as well.
+        self.fields, self.remove, self.later = map(self._of_others, (self.fields, self.remove, self.later))
+        self.secrets -= self.report.refused.keys()
+        self.waiting -= self.report.refused.keys()
+
+    def _of_others(self, found: list[Object]) -> list[Object]:
+        """Those objects that belong to nobody who is refused."""
+        return [each for each in found if self._customers.get(key(each)[0]) not in self.report.refused]
 
     @property
     def apply(self) -> list[Object]:
@@ -188,8 +196,8 @@ class Plan:
         try:
             return self._answers[api_version, kind].result() if self._answers else {}
         except ForbiddenError as error:
-            # Of what nobody declares there is nothing either, where the user may not even look.
-            if self._declared[api_version, kind]:
+            # Of what nobody declares there is nothing either, where the user may not even look. Not so of namespaces.
+            if self._declared[api_version, kind] or kind == "Namespace":
                 self._forbidden.append(error)
             return {}
 

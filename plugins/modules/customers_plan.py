@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.greeter.fleet.plugins.module_utils.fleet import INSTANCE, label
 from ansible_collections.greeter.fleet.plugins.module_utils.kubernetes_api import (
     Cluster,
     ClusterError,
@@ -43,10 +42,10 @@ def main() -> None:
     wide = plan.wide
     merged = {id(each) for each in wide}
     found = {
-        "fields": [each for each in plan.fields if label(each, INSTANCE) not in report.refused],
+        "fields": plan.fields,
         "apply": [each for each in plan.apply if id(each) not in merged],
         "wide": wide,
-        "secrets": sorted(plan.secrets - report.refused.keys()),
+        "secrets": sorted(plan.secrets),
         "remove": plan.remove,
         "later": plan.later,
     }
@@ -56,7 +55,7 @@ def main() -> None:
         report=[title, *report.lines()],
         **found,
         id=plan.fleet.id,
-        waiting=sorted(plan.waiting - report.refused.keys()),
+        waiting=sorted(plan.waiting),
         leaving=plan.leaving,
         refused=[
             {"customer": customer, "object": name, "message": why}
