@@ -38,7 +38,7 @@ class Kind(NamedTuple):
     kind: str
     setting: str = ""
     remedy: str = "use a newer Kubernetes"
-    # Which of them are asked for, where that is not all with the fleet's label.
+    # Which of them are asked for, where that is not all.
     fields: str = ""
 
 
