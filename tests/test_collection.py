@@ -228,6 +228,21 @@ def test_ansible_doc_knows_every_plugin(documented: dict[str, Any], kind: str, n
     assert about["return"]
 
 
+def test_the_filters_load_without_packages_that_take_long() -> None:
+    """Ansible loads all of them, from their source, in every task that uses one: about twenty times a run."""
+    load = """
+import importlib, sys, pathlib
+for file in sorted(pathlib.Path(sys.argv[1]).glob("*.py")):
+    importlib.import_module(f"ansible_collections.greeter.fleet.plugins.filter.{file.stem}")
+print(*sorted({"cryptography", "jsonschema", "kubernetes", "requests"} & sys.modules.keys()))
+"""
+    collections = PROJECT / ".collections"
+    folder = collections / "ansible_collections/greeter/fleet/plugins/filter"
+    done = run(sys.executable, "-c", load, str(folder), cwd=PROJECT, PYTHONPATH=str(collections))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
 # What ansible-test says, and why it is no fault here.
 OVERLOOKED = {
     "missing-gplv3-license": "the project is under the MIT license",

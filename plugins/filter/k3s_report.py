@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from cryptography import x509
-from cryptography.utils import CryptographyDeprecationWarning
+
+# Imported where it is used: it takes a while, and every task that uses one filter loads them all.
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 # K3s itself renews certificates at a start within 120 days of their end (90 before May 2025), so a host that is started
 # anew now and then never comes this near: https://docs.k3s.io/cli/certificate
@@ -79,8 +81,11 @@ def _node_name(host: Host, nodes: Mapping[str, Node]) -> str:
     return short if short in nodes else next(by_address, name)
 
 
-def _loaded(pem: str) -> list[x509.Certificate]:
+def _loaded(pem: str) -> list[Certificate]:
     """The certificates of a PEM text; none if it holds none that can be read."""
+    from cryptography import x509  # noqa: PLC0415 - see above
+    from cryptography.utils import CryptographyDeprecationWarning  # noqa: PLC0415
+
     with warnings.catch_warnings():
         # The serial number of K3s' own CAs is 0, which no standard allows.
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
@@ -92,7 +97,7 @@ def _loaded(pem: str) -> list[x509.Certificate]:
 
 def _ends(files: Mapping[str, str]) -> list[tuple[datetime, str]]:
     """When each certificate expires, and the file that is its own, in the order of time."""
-    own: dict[x509.Certificate, str] = {}
+    own: dict[Certificate, str] = {}
     for path, pem in files.items():
         for place, certificate in enumerate(_loaded(pem)):
             if place == 0 or certificate not in own:  # files hold their authorities' after theirs

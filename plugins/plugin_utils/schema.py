@@ -22,19 +22,19 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .preflight.words import is_list, kind, shown
 
-try:
-    from jsonschema import Draft202012Validator, FormatChecker, ValidationError
-    from jsonschema.validators import extend
-except ImportError:  # Preflight tells of it.
-    HAS_JSONSCHEMA = False
-else:
-    HAS_JSONSCHEMA = True
+# Imported where it is used: it takes a quarter of a second, and every task that uses one filter loads them all.
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator, ValidationError
+
+# Preflight tells of it.
+HAS_JSONSCHEMA = find_spec("jsonschema") is not None
 
 # What a setting's value and a keyword's value make of it: words, or None where nothing is wrong.
 Check = Callable[[Any, Any], str | None]
@@ -58,15 +58,21 @@ class Schema:
     """One file of ``schemas/``, read once and compiled once."""
 
     def __init__(self, name: str, keywords: Mapping[str, Check] | None = None) -> None:
-        """Read ``schemas/<name>.json``.
+        """Take ``schemas/<name>.json``.
 
         Args:
             name: The file's name without its ending.
             keywords: Keywords of the schema's own, beginning with ``x-``, and what checks a value by each.
         """
-        document = json.loads((Path(__file__).parent / "schemas" / f"{name}.json").read_text(encoding="utf-8"))
-        self.document: dict[str, Any] = _resolved(document, document.get("$defs", {}))
+        self._file = Path(__file__).parent / "schemas" / f"{name}.json"
         self._checks: dict[str, Check] = {"pattern": _mismatch, "x-maxBytes": _too_long, **(keywords or {})}
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """What the file holds, with every reference replaced by what it leads to."""
+        document = json.loads(self._file.read_text(encoding="utf-8"))
+        resolved: dict[str, Any] = _resolved(document, document.get("$defs", {}))
+        return resolved
 
     def defaults(self, *path: str) -> dict[str, Any]:
         """The defaults of the variables, or of the properties of the mapping at ``path``."""
@@ -89,6 +95,9 @@ class Schema:
 
     @cached_property
     def _validator(self) -> Draft202012Validator:
+        from jsonschema import Draft202012Validator, FormatChecker  # noqa: PLC0415 - see above
+        from jsonschema.validators import extend  # noqa: PLC0415
+
         # A mapping is whatever Ansible takes for one, and 2.0 is no whole number in YAML.
         types = Draft202012Validator.TYPE_CHECKER.redefine_many(
             {
@@ -152,6 +161,7 @@ def _cached_descend() -> Callable[..., Iterator[ValidationError]]:
 
 def _keyword(check: Check) -> Callable[..., Iterator[ValidationError]]:
     """The keyword of jsonschema that finds what ``check`` finds."""
+    from jsonschema import ValidationError  # noqa: PLC0415 - see above
 
     def errors(_validator: object, rule: object, value: object, _schema: object) -> Iterator[ValidationError]:
         if words := check(value, rule):

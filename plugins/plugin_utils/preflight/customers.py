@@ -17,7 +17,6 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..customers import SCHEMA, full_settings, quantity
 from ..schema import is_cidr
-from .tls import tls_faults
 from .words import as_list, as_mapping, layers, resolved, shown, texts
 
 Network = IPv4Network | IPv6Network
@@ -82,6 +81,9 @@ def _variable_faults(variables: Mapping[str, Any]) -> Iterator[str]:
         yield from _autoscaling_faults(f"{where}.autoscaling", given.get("autoscaling"))
     full = full_settings(customers, variables["customers_domain"], defaults)
     yield from _joined_faults(full, customers)
+    # Imported here: cryptography takes a while, and every task that uses one filter loads them all.
+    from .tls import tls_faults  # noqa: PLC0415
+
     yield from tls_faults(full, customers, defaults, variables["customers_ingress_class"])
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from ..customers import SCHEMA
 from .words import resolved, shown
 
-# Those that no stage reads for one host alone. K3s' own, such as k3s_version or k3s_config, may differ.
+# Those that no stage reads for one host alone, beside the customers' own. K3s' own, such as k3s_version or k3s_config,
+# may differ.
 SHARED = (
-    *SCHEMA.document["properties"],
     "k3s_cluster_name", "k3s_kubeconfig", "k3s_kubeconfig_merge", "k3s_backup_dir", "k3s_registration_address",
     "k3s_kube_vip_interface", "k3s_kube_vip_image",
     "endpoints_nodes", "endpoints_kubeconfig", "endpoints_timeout", "endpoints_ca_file", "endpoints_report",
@@ -30,7 +30,7 @@ def shared_faults(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Ma
     hosts = dict.fromkeys([*groups.get("k3s_cluster", []), *groups.get("kubernetes", [])])
     variables = {host: hostvars[host] for host in hosts}
     others = sorted({name for of_host in variables.values() for name in of_host if str(name).startswith(PREFIX)})
-    return [fault for name in (*SHARED, *others) for fault in _faults(name, variables)]
+    return [fault for name in (*SCHEMA.document["properties"], *SHARED, *others) for fault in _faults(name, variables)]
 
 
 def _faults(name: str, variables: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
