@@ -243,6 +243,20 @@ print(*sorted({"cryptography", "jsonschema", "kubernetes", "requests"} & sys.mod
     assert done.stdout.split() == []
 
 
+def test_the_first_process_of_a_run_has_all_filters_before_it_forks() -> None:
+    look = """
+import sys
+from ansible import constants
+from ansible.plugins.loader import callback_loader, init_plugin_loader
+init_plugin_loader()
+assert callback_loader.get(*constants.CALLBACKS_ENABLED)
+print(*(name.removeprefix("ansible_collections.greeter.fleet.plugins.filter.") for name in sys.modules))
+"""
+    done = run(sys.executable, "-c", look, cwd=PROJECT)
+    assert done.returncode == 0, done.stderr
+    assert {path.stem for path in (PROJECT / "plugins/filter").glob("*.py")} <= set(done.stdout.split())
+
+
 # What ansible-test says, and why it is no fault here.
 OVERLOOKED = {
     "missing-gplv3-license": "the project is under the MIT license",
