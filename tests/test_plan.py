@@ -140,6 +140,7 @@ def plan(
         "prune_limit": 10,
         "refuse_foreign": [],
         "refused": [],
+        "only": False,
     } | params
     texts = {"objects": yaml.safe_dump_all(declared), "secrets": yaml.safe_dump_all(secrets)}
     return planning.Plan(held, settings | texts, with_diff=show)
@@ -168,6 +169,31 @@ def test_what_is_as_declared_takes_one_request_for_each_kind() -> None:
     assert found.report.lines() == ["= unchanged   3 of 3"]
     assert (found.apply, found.remove, found.waiting, found.diff) == ([], [], set(), [])
     assert cluster.asked == REQUESTS
+
+
+def test_who_was_touched_is_looked_at_again_and_nobody_else() -> None:
+    changed = [thing("Namespace", "b"), deployment("b", "greeter:2"), room("b")[2]]
+    cluster = Cluster(*(live(found) for name in ("a", "b", "c", "undeclared") for found in room(name)))
+    assert plan(cluster, *room("a"), *changed, *room("c")).touched == ["b"]
+    asked = cluster.asked
+    again = plan(cluster, *changed, only=True, prune=True)
+    assert [each["kind"] for each in again.apply] == ["Deployment"]
+    assert (again.remove, again.faults, again.touched) == ([], [], ["b"])
+    assert again.report.lines() == ["~ changed     b: image", "= unchanged   0 of 1"]
+    assert cluster.asked - asked == len(planning.KINDS)
+
+
+def test_of_more_than_a_few_all_is_asked_for_at_once() -> None:
+    names = [f"c{number}" for number in range(planning.FEW + 1)]
+    cluster = Cluster(*(live(found) for name in [*names, "another"] for found in room(name)))
+    found = plan(cluster, *(found for name in names for found in room(name)), only=True)
+    assert (found.apply, found.remove, cluster.asked) == ([], [], len(planning.KINDS))
+
+
+def test_where_namespaces_come_or_go_all_are_looked_at_again() -> None:
+    cluster = Cluster(*(live(found) for name in ("a", "b") for found in room(name)))
+    assert plan(cluster, *room("a"), *room("b"), *room("c")).touched == []
+    assert plan(cluster, *room("a"), absent=["b"]).touched == []
 
 
 def test_a_change_is_sent_as_what_differs() -> None:

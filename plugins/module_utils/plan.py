@@ -72,6 +72,8 @@ FOREIGN = (
 )
 # Requests at a time.
 REQUESTS = 8
+# Of so many customers each namespace is asked for alone; of more, a list of all takes less.
+FEW = 20
 
 
 def key(found: Object) -> Key:
@@ -177,10 +179,21 @@ class Plan:
         """
         return [each for each in self.apply if max(json.dumps(each, ensure_ascii=False)) > "\uffff"]
 
+    @property
+    def touched(self) -> list[str]:
+        """The customers to look at after this was sent; empty if that is all, for namespaces come or go."""
+        objects = [*self.apply, *self.fields, *self.later, *self.remove]
+        if self.leaving or any(each["kind"] == "Namespace" for each in objects):
+            return []
+        differing = {customer for customer, _, _ in self.report.differences}
+        names = {self._customers[key(each)[0]] for each in objects} | differing
+        return sorted(names | self.secrets | self.waiting | self.report.refused.keys())
+
     def _ask(self) -> dict[tuple[str, str], Future[dict[Key, Object]]]:
         """Ask for all objects of every kind, several at a time: a cluster may be far away."""
         kinds = [(each.api_version, each.kind, {"fields": each.fields}) for each in KINDS]
-        kinds += [(api_version, kind, {"labels": labels}) for api_version, kind, labels in FOREIGN]
+        if not self.params["only"]:
+            kinds += [(api_version, kind, {"labels": labels}) for api_version, kind, labels in FOREIGN]
         if not self.cluster:
             return {}
         with ThreadPoolExecutor(max_workers=REQUESTS) as pool:
@@ -202,7 +215,14 @@ class Plan:
             return {}
 
     def _held(self, api_version: str, kind: str, **query: str) -> dict[Key, Object]:
-        return {key(found): found for found in self.cluster.objects(api_version, kind, **query)} if self.cluster else {}
+        if not self.cluster:
+            return {}
+        is_few = self.params["only"] and len(self._customers) <= FEW and kind != "Namespace"
+        return {
+            key(found): found
+            for namespace in (self._customers if is_few else [""])
+            for found in self.cluster.objects(api_version, kind, namespace=namespace, **query)
+        }
 
     def _compare_namespaces(self, held: dict[Key, Object]) -> None:
         own = self.fleet.namespace
@@ -214,8 +234,8 @@ class Plan:
                 if live is None:
                     self.report.new[customer] = []
                 self._compare(found, live)
-        undeclared = [found for found in held.values() if label(found, FLEET) == self.fleet.name]
-        self._leave(undeclared)
+        if not self.params["only"]:
+            self._leave([found for found in held.values() if label(found, FLEET) == self.fleet.name])
 
     def _leave(self, undeclared: list[Object]) -> None:
         """Decide which of the namespaces that no customer declares go."""
@@ -256,7 +276,7 @@ class Plan:
             )
             return
         held = self._answer(api_version, name)
-        if name == "Ingress":
+        if name == "Ingress" and not self.params["only"]:
             self._look_for_shared_hosts(declared, held)
         for place, found in declared.items():
             live = held.pop(place, None)
@@ -312,7 +332,7 @@ class Plan:
 
     def _look_for_foreign(self) -> None:
         """Name what nobody has declared in the namespaces of customers, and no controller has made."""
-        for api_version, kind, _ in FOREIGN:
+        for api_version, kind, _ in () if self.params["only"] else FOREIGN:
             try:
                 found = self._answers[api_version, kind].result() if self._answers else {}
             except ForbiddenError:

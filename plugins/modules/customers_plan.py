@@ -27,6 +27,7 @@ def main() -> None:
             "prune_limit": {"type": "int", "default": 10},
             "refuse_foreign": {"type": "list", "elements": "str", "default": []},
             "refused": {"type": "list", "elements": "dict", "default": []},
+            "only": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -55,6 +56,7 @@ def main() -> None:
         report=[title, *report.lines()],
         **found,
         id=plan.fleet.id,
+        touched=plan.touched,
         waiting=sorted(plan.waiting),
         leaving=plan.leaving,
         refused=[
