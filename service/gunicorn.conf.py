@@ -4,6 +4,8 @@ Gunicorn reads this file in its master process before it forks, so a bad setting
 """
 
 import os
+import resource
+import signal
 import socket
 import sys
 
@@ -40,6 +42,15 @@ def pre_fork(server: Arbiter, worker: Worker) -> None:
     worker.early_signals = server.SIG_QUEUE
 
 
+def when_ready(_server: Arbiter) -> None:
+    """Be deaf to what would start a second master or workers that have no place to count in."""
+    for number in (signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
+        signal.signal(number, signal.SIG_IGN)
+
+
+# Container engines may give 1024 descriptors at first, which is less than the connections below.
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+
 _address = _any_address()
 bind = [f"{_address}:{_settings.port}", f"{_address}:{_settings.metrics_port}"]
 workers = _settings.workers
@@ -54,8 +65,7 @@ timeout = 30
 # Longer than an ingress keeps an idle connection (Traefik 90 s, ingress-nginx 60 s): the side that
 # sends requests has to be the one that closes, or a request crosses the close and is lost.
 keepalive = 95
-# Connections of a worker, slow and idle ones included: 16 KiB each at the worst, in a pod of 64 MiB. When there are
-# more, the slowest gives way.
+# Connections of a worker, slow and idle ones included. When there are more, the slowest gives way.
 worker_connections = 2048
 
 # What no client of this API exceeds; above it the answer is 414 or 431.

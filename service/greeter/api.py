@@ -12,12 +12,10 @@ from greeter.state import State
 ROUTE = "greeter.route"
 """Key of the WSGI environment under which a request's route template is left for the server."""
 
+PROBLEM = "application/problem+json"
+"""The type of every error's body (RFC 9457)."""
+
 _ALLOWED_METHODS = ("GET", "HEAD")
-_HEADERS = [
-    ("cache-control", "no-store"),
-    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
-    ("x-content-type-options", "nosniff"),
-]
 
 
 def create_app(settings: Settings, state: State) -> falcon.App[falcon.Request, falcon.Response]:
@@ -114,7 +112,12 @@ class Metrics:
 
 
 class _Gate:
-    """What holds for every request: the methods that exist, and the headers every answer has."""
+    """What holds for every request: which paths and methods exist."""
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        """Refuse a path of another spelling: Falcon would take `//healthz` for `/healthz`."""
+        if req.path.startswith("//"):
+            raise falcon.HTTPNotFound
 
     def process_resource(
         self, req: falcon.Request, _resp: falcon.Response, _resource: object, _params: dict[str, Any]
@@ -127,12 +130,6 @@ class _Gate:
         if req.method not in _ALLOWED_METHODS:
             raise falcon.HTTPMethodNotAllowed(_ALLOWED_METHODS)
 
-    def process_response(
-        self, _req: falcon.Request, resp: falcon.Response, _resource: object, _req_succeeded: bool
-    ) -> None:
-        """Add what keeps a browser from making anything else of the JSON, and a cache from keeping it."""
-        resp.set_headers(_HEADERS)
-
 
 def _serialize_error(_req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
     """Give every error the shape of RFC 9457, `{"title":"Not Found","status":404}`.
@@ -140,13 +137,13 @@ def _serialize_error(_req: falcon.Request, resp: falcon.Response, error: falcon.
     Falcon would otherwise let the Accept header choose between JSON and XML.
     """
     code = falcon.http_status_to_code(error.status)
-    resp.content_type = "application/problem+json"
-    resp.data = problem(falcon.code_to_http_status(code).partition(" ")[2], code)
+    resp.content_type = PROBLEM
+    resp.data = problem(code)
 
 
-def problem(title: str, status: int) -> bytes:
+def problem(status: int) -> bytes:
     """Return the body of an error."""
-    return _render({"title": title, "status": status})
+    return _render({"title": falcon.code_to_http_status(status).partition(" ")[2], "status": status})
 
 
 def _render(document: dict[str, str | int]) -> bytes:

@@ -1,4 +1,4 @@
-"""HTTP on the wire: bytes of a request to a WSGI environment, and a WSGI answer back to bytes.
+"""HTTP on the wire: a head to a request for the WSGI application, and its answer back to bytes.
 
 Gunicorn's parser does the reading, with its limits and its care about request smuggling. It is given whole heads
 only, so it never waits for a client.
@@ -6,24 +6,34 @@ only, so it never waits for a client.
 
 import functools
 import io
+import logging
 import os
 import re
 import sys
 import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
+import falcon
 from gunicorn.config import Config
 from gunicorn.http import errors
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 from gunicorn.util import http_date, unquote_to_wsgi_str
 
-from greeter.api import problem
+from greeter.api import PROBLEM, ROUTE, problem
+from greeter.state import PROCESS
 
 HEAD_BYTES = 16 * 1024
 """The most a request line and its headers may have together."""
 
+# What keeps a browser from making anything else of the JSON, and a cache from keeping it.
+_HEADERS = (
+    "cache-control: no-store\r\ncontent-security-policy: default-src 'none'; frame-ancestors 'none'\r\n"
+    "x-content-type-options: nosniff\r\n"
+)
 _STATUS_OF = {
     errors.LimitRequestLine: 414,
     errors.LimitRequestHeaders: 431,
@@ -31,152 +41,138 @@ _STATUS_OF = {
     errors.UnsupportedTransferCoding: 501,
     errors.InvalidHTTPVersion: 505,
 }
+_CRLF = "\r\n"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")
-_TITLES = {
-    400: "Bad Request",
-    408: "Request Timeout",
-    414: "URI Too Long",
-    417: "Expectation Failed",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-    505: "HTTP Version Not Supported",
-}
+# RFC 9110, section 7.2: a name or address, and a port.
+_HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 
-
-class BadRequestError(Exception):
-    """What arrived is no request that can be served.
-
-    Attributes:
-        status: The status code of the answer.
-    """
-
-    def __init__(self, status: int) -> None:
-        """Keep the status code."""
-        super().__init__(status)
-        self.status = status
+WsgiApp = Callable[..., Iterable[bytes]]
 
 
 @dataclass(slots=True)
 class Exchange:
-    """A request and what is known about its answer.
+    """A request and its answer."""
 
-    Attributes:
-        method: As it was sent, or "" if that much could not be read.
-        path: As it was sent, without the query; it may hold secrets.
-        request_id: Taken from `X-Request-ID`, or made.
-        route: Template of the route, "" if none matched.
-        status: Status code of the answer.
-        close: Whether the connection ends with the answer.
-    """
-
-    method: str = ""
-    path: str = ""
-    request_id: str = ""
-    route: str = ""
+    method: str = ""  # "" if that much could not be read
+    path: str = ""  # without the query, which may hold secrets
+    request_id: str = ""  # the client's `X-Request-ID`, or a new one
+    route: str = ""  # its template, "" if none matched
     status: int = 0
-    close: bool = True
+    close: bool = True  # the connection, with the answer
+    answer: bytes = b""  # all of it, as it is sent
 
 
-def parse(head: bytes, cfg: Config, peer: tuple[str, int]) -> Request:
-    """Read a whole head.
+class _Request(Request):
+    """A request whose forwarding headers are nobody's word, whoever sends them."""
 
-    Args:
-        head: Everything up to and including the empty line.
-        cfg: Gunicorn's limits.
-        peer: Address and port of the client.
-
-    Raises:
-        BadRequestError: It breaks the rules or the limits.
-    """
-    try:
-        request = Request(cfg, IterUnreader([head]), peer)
-    except errors.ParseException as error:
-        raise BadRequestError(
-            next((code for kind, code in _STATUS_OF.items() if isinstance(error, kind)), 400)
-        ) from None
-    except (OSError, StopIteration, ValueError):
-        # An end inside the head, or a number or text that Python itself refuses.
-        raise BadRequestError(400) from None
-    if request.version >= (1, 1) and sum(name == "HOST" for name, _ in request.headers) != 1:
-        raise BadRequestError(400)
-    return request
+    def _peer_trusted_for_forwarded(self) -> tuple[dict[str, str], list[str]]:
+        return {}, []
 
 
-def has_body(request: Request) -> bool:
-    """Tell whether bytes follow the head that belong to the request. Nobody reads them: no resource takes any."""
-    return any(
-        name == "TRANSFER-ENCODING" or (name == "CONTENT-LENGTH" and value.strip("0"))
-        for name, value in request.headers
-    )
+class Http:
+    """Answers heads by WSGI applications, one for each port."""
+
+    def __init__(self, cfg: Config, apps: Mapping[int, WsgiApp]) -> None:
+        """Read gunicorn's limits once: its own object looks each one up anew for every header."""
+        self._cfg = SimpleNamespace(is_ssl=False, **{name: setting.get() for name, setting in cfg.settings.items()})
+        self._apps = apps
+        self._environment = {
+            "SCRIPT_NAME": "",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": cfg.workers > 1,
+            "wsgi.run_once": False,
+        }
+
+    def answer(self, head: bytes, peer: tuple[str, int], port: int, refused: int = 0) -> Exchange:
+        """Answer a whole head, up to and including the empty line. Nobody reads a body: no resource takes any.
+
+        Args:
+            head: What has arrived.
+            peer: Address and port of the client.
+            port: The port it came to.
+            refused: The status code of the answer to what is no whole head.
+        """
+        if refused:
+            return _refuse(refused, head)
+        exchange = Exchange()
+        try:
+            environ = self._read(head, peer, port, exchange)
+        except errors.ParseException as error:
+            return _refuse(next((status for kind, status in _STATUS_OF.items() if isinstance(error, kind)), 400), head)
+        except (OSError, StopIteration, ValueError):
+            # An end inside the head, or a number or text that Python itself refuses.
+            return _refuse(400, head)
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+        try:
+            app = self._apps[port]
+            body = b"".join(app(environ, lambda status, headers, _exc_info=None: started.append((status, headers))))
+        except Exception:
+            logging.getLogger("gunicorn.error").exception("The application failed")
+            return _refuse(500, head)
+        exchange.route = environ.get(ROUTE, "")
+        return _finish(exchange, *started[-1], body)
+
+    def _read(self, head: bytes, peer: tuple[str, int], port: int, exchange: Exchange) -> dict[str, Any]:
+        """Make the WSGI environment (PEP 3333) of a request, and begin its exchange.
+
+        Raises:
+            errors.ParseException, OSError, StopIteration, ValueError: The head breaks the rules or the limits.
+        """
+        request = _Request(self._cfg, IterUnreader([head]), peer)
+        environ: dict[str, Any] = self._environment | {
+            "REQUEST_METHOD": request.method,
+            "PATH_INFO": unquote_to_wsgi_str(request.path),
+            "QUERY_STRING": request.query,
+            "RAW_URI": request.uri,
+            "REMOTE_ADDR": peer[0],
+            "REMOTE_PORT": str(peer[1]),
+            "SERVER_NAME": "greeter",
+            "SERVER_PORT": str(port),
+            "SERVER_PROTOCOL": f"HTTP/{request.version[0]}.{request.version[1]}",
+            "wsgi.input": io.BytesIO(),
+        }
+        for name, value in request.headers:
+            key = name.replace("-", "_")
+            if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+                key = f"HTTP_{key}"
+            environ[key] = f"{environ[key]},{value}" if key in environ else value
+        if not _HOST.fullmatch(environ.get("HTTP_HOST", "" if request.version > (1, 0) else "old")):
+            raise ValueError("no host, or none that can be")
+        wishes = {wish.strip(" \t").lower() for wish in environ.get("HTTP_CONNECTION", "").split(",")}
+        stays = request.version > (1, 0) or "keep-alive" in wishes
+        has_body = "HTTP_TRANSFER_ENCODING" in environ or environ.get("CONTENT_LENGTH", "").strip("0")
+        exchange.method, exchange.path = request.method, request.path
+        exchange.close = bool(
+            PROCESS.draining or request.must_close or has_body or not stays or "close" in wishes
+            or request.method == "CONNECT"
+        )  # fmt: skip
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        exchange.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+        return environ
 
 
-def request_id(environ: dict[str, Any]) -> str:
-    """Return the client's `X-Request-ID` if it is one that a log can hold, else a new one."""
-    given = environ.get("HTTP_X_REQUEST_ID", "")
-    return given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+def _refuse(status: int, head: bytes) -> Exchange:
+    """Answer what is no request, and end the connection: where the next one starts nobody knows."""
+    body = problem(status)
+    headers = [("content-type", PROBLEM), ("content-length", str(len(body)))]
+    exchange = Exchange(request_id=os.urandom(16).hex())
+    return _finish(exchange, falcon.code_to_http_status(status), headers, body, bodiless=head.startswith(b"HEAD "))
 
 
-def environment(request: Request, peer: tuple[str, int], server: tuple[str, int], multiprocess: bool) -> dict[str, Any]:
-    """Make the WSGI environment (PEP 3333) of a request. Its body is empty to the application."""
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": unquote_to_wsgi_str(request.path),
-        "QUERY_STRING": request.query,
-        "RAW_URI": request.uri,
-        "REMOTE_ADDR": peer[0],
-        "REMOTE_PORT": str(peer[1]),
-        "SERVER_NAME": server[0],
-        "SERVER_PORT": str(server[1]),
-        "SERVER_PROTOCOL": f"HTTP/{request.version[0]}.{request.version[1]}",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(),
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": False,
-        "wsgi.multiprocess": multiprocess,
-        "wsgi.run_once": False,
-    }
-    for name, value in request.headers:
-        key = name.replace("-", "_")
-        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-            key = f"HTTP_{key}"
-        environ[key] = f"{environ[key]},{value}" if key in environ else value
-    return environ
-
-
-class Response:
-    """Takes a WSGI application's answer and makes one piece of bytes of it."""
-
-    def __init__(self) -> None:
-        """Begin without an answer."""
-        self.status = 0
-        self._lines: list[str] = []
-
-    def start_response(self, status: str, headers: list[tuple[str, str]], _exc_info: object = None) -> None:
-        """Keep status and headers, as PEP 3333 has it; nothing is sent before the body is there."""
-        self.status = int(status[:3])
-        self._lines = [f"HTTP/1.1 {status}\r\n", *[f"{name}: {value}\r\n" for name, value in headers]]
-
-    def render(self, body: bytes, exchange: Exchange) -> bytes:
-        """Return the whole answer to `exchange`, without the body if that was a HEAD."""
-        head = "".join(self._lines) + (
-            f"date: {_date(int(time.time()))}\r\nx-request-id: {exchange.request_id}\r\n"
-            f"connection: {'close' if exchange.close else 'keep-alive'}\r\n\r\n"
-        )
-        return head.encode("latin-1") + (b"" if exchange.method == "HEAD" else body)
-
-
-def refusal(status: int) -> bytes:
-    """Return the whole answer to what was no request; the connection ends with it."""
-    body = problem(_TITLES[status], status)
+def _finish(
+    exchange: Exchange, status: str, headers: Iterable[tuple[str, str]], body: bytes, bodiless: bool = False
+) -> Exchange:
+    exchange.status = int(status[:3])
     head = (
-        f"HTTP/1.1 {status} {_TITLES[status]}\r\ncontent-type: application/problem+json\r\n"
-        f"content-length: {len(body)}\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\n"
-        f"date: {_date(int(time.time()))}\r\nconnection: close\r\n\r\n"
+        f"HTTP/1.1 {status}\r\n{''.join([f'{name}: {value}{_CRLF}' for name, value in headers])}{_HEADERS}"
+        f"date: {_date(int(time.time()))}\r\nx-request-id: {exchange.request_id}\r\n"
+        f"connection: {'close' if exchange.close else 'keep-alive'}\r\n\r\n"
     )
-    return head.encode() + body
+    exchange.answer = head.encode("latin-1") + (b"" if bodiless or exchange.method == "HEAD" else body)
+    return exchange
 
 
 @functools.lru_cache(maxsize=1)

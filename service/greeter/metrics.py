@@ -24,7 +24,8 @@ _STATUS = {code: position for position, code in enumerate(STATUSES)}
 _REQUESTS = len(METHODS) * len(ROUTES) * len(STATUSES)
 # One number for each bucket, one for what is above all, one for the sum in nanoseconds.
 _DURATION = len(BUCKETS) + 2
-_SLOT = _REQUESTS + len(ROUTES) * _DURATION
+_LOST = _REQUESTS + len(ROUTES) * _DURATION
+_SLOT = _LOST + 1
 _NANOSECONDS = 1_000_000_000
 
 
@@ -60,6 +61,10 @@ class Metrics:
         numbers[durations + bisect.bisect_left(BUCKETS, seconds)] += 1
         numbers[durations + _DURATION - 1] += max(0, int(seconds * _NANOSECONDS))
 
+    def lose(self) -> None:
+        """Add a line of the access log that could not be written."""
+        self._numbers[self.slot * _SLOT + _LOST] += 1
+
     def render(self, customer: str, version: str) -> bytes:
         """Return everything in Prometheus' text format, version 0.0.4."""
         totals = [sum(self._numbers[at::_SLOT]) for at in range(_SLOT)]
@@ -73,6 +78,9 @@ class Metrics:
             "# HELP greeter_http_request_duration_seconds From the last byte of a request's head to its answer.",
             "# TYPE greeter_http_request_duration_seconds histogram",
             *_durations(totals),
+            "# HELP greeter_access_log_lines_lost_total Lines that the reader of stdout was too slow for.",
+            "# TYPE greeter_access_log_lines_lost_total counter",
+            f"greeter_access_log_lines_lost_total {totals[_LOST]}",
             *_process(),
         ]
         return ("\n".join(lines) + "\n").encode()

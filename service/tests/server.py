@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -11,11 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
+
+from gunicorn.config import Config
+
+from greeter.settings import from_environment
 
 SERVICE = Path(__file__).resolve().parent.parent
 CONFIG = SERVICE / "gunicorn.conf.py"
 PATIENCE = 10.0
 """Seconds after which something that has not happened counts as not happening."""
+SCRAPES = 'greeter_http_requests_total{method="GET",route="/metrics",status="200"}'
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class Server:
         ports = {"PORT": str(self.port), "METRICS_PORT": str(self.metrics_port)}
         environ = {"GREETING": "Hi!", "CUSTOMER_NAME": "a", "ACCESS_LOG": "off"} | settings | ports
         self.process = start(environ, app, config)
+        self._scrapes = 0
 
     def connect(self) -> http.client.HTTPConnection:
         """Return a connection, which is opened by its first request."""
@@ -53,10 +61,21 @@ class Server:
             return ask(connection, path, headers=headers)
 
     def metrics(self) -> dict[str, float]:
-        """Return the samples of `/metrics`, by name and labels as they stand there."""
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=PATIENCE)) as asker:
-            lines = ask(asker, "/metrics").body.decode().splitlines()
-        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+        """Return the samples of `/metrics`, by name and labels as they stand there, no older than this call."""
+        found: dict[str, float] = {}
+
+        def are_new() -> bool:
+            self._scrapes += 1
+            with contextlib.closing(self.connect()) as asker:
+                asker.port = self.metrics_port
+                lines = ask(asker, "/metrics").body.decode().splitlines()
+            pairs = (line.rpartition(" ") for line in lines if line[0] != "#")
+            found.update({name: float(value) for name, _, value in pairs})
+            return found.get(SCRAPES, 0) >= first
+
+        first = self._scrapes + 1
+        wait_for(are_new)
+        return found
 
     def say(self, data: bytes) -> bytes:
         """Send bytes over a connection of their own, and return all that comes until the server closes it."""
@@ -104,15 +123,32 @@ def running(
 
 
 def start(environ: dict[str, str], app: str = "greeter.app:app", config: Path = CONFIG) -> subprocess.Popen[str]:
-    """Start gunicorn as the image does, with nothing in its environment but what is given."""
+    """Start the greeter as the image does, with nothing in its environment but what is given.
+
+    Another application or configuration is started by gunicorn's own command.
+    """
+    as_in_the_image = (app, config) == ("greeter.app:app", CONFIG)
     return subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-c", str(config), app],
+        [sys.executable, "-m", *(["greeter"] if as_in_the_image else ["gunicorn", "-c", str(config), app])],
         env={"PYTHONPATH": f"{SERVICE}:{SERVICE / 'tests'}", "PYTHONDONTWRITEBYTECODE": "1"} | environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+
+
+def configuration() -> Config:
+    """Return gunicorn's configuration as gunicorn.conf.py makes it."""
+    environ = {"GREETING": "Hi!", "CUSTOMER_NAME": "a"}
+    found = Config()
+    from_environment.cache_clear()
+    with mock.patch.dict(os.environ, environ, clear=True), mock.patch("resource.setrlimit"):
+        settings = runpy.run_path(str(CONFIG))
+    from_environment.cache_clear()
+    for name in settings.keys() & found.settings.keys():
+        found.set(name, settings[name])
+    return found
 
 
 def ask(
