@@ -94,7 +94,7 @@ class Loop:
         # In the order in which their time runs out: within a phase all have the same time.
         self._in: dict[Phase, dict[Connection, None]] = {phase: {} for phase in Phase}
         self._seconds = {
-            Phase.LINGERING: 5.0, Phase.SENDING: 10.0, Phase.ARRIVING: 10.0, Phase.READY: math.inf,
+            Phase.LINGERING: 2.0, Phase.SENDING: 10.0, Phase.ARRIVING: 10.0, Phase.READY: math.inf,
             Phase.IDLE: idle_seconds,
         }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The access log: one line of JSON on stdout for each request that people ask about."""
 
+import contextlib
 import json
 import re
 import signal
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .server import PATIENCE, running
+from .server import PATIENCE, ask, running
 
 NEW_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -73,6 +74,17 @@ def test_what_was_no_request_is_logged_too() -> None:
 def test_a_line_is_there_as_soon_as_the_answer() -> None:
     with running({"ACCESS_LOG": "requests"}) as server:
         server.get()
+        assert server.process.stdout is not None
+        assert json.loads(server.process.stdout.readline())["status"] == 200
+
+
+def test_a_log_that_nobody_reads_for_a_while_holds_nothing_up_and_its_lost_lines_are_counted() -> None:
+    with running({"ACCESS_LOG": "all"}) as server:
+        asked = 1500
+        with contextlib.closing(server.connect()) as connection:
+            assert {ask(connection).status for _ in range(asked)} == {200}
+        lost = server.metrics()["greeter_access_log_lines_lost_total"]
+        assert 0 < lost < asked
         assert server.process.stdout is not None
         assert json.loads(server.process.stdout.readline())["status"] == 200
 

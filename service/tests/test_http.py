@@ -1,12 +1,14 @@
 """What clients send that is rude, broken or slow, and that it costs nobody else anything."""
 
 import contextlib
+import re
 import resource
 import select
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,8 @@ def test_security_headers(server: Server, path: str) -> None:
         (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + END + b"0\r\n\r\n", 200),
         (b"GET / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n" + END, 200),
         (b"POST / HTTP/1.1\r\nContent-Length: 200000\r\n" + END + b"x" * 200000, 405),
+        (b"GET / HTTP/1.1\r\nHost: [::1]:80\r\nConnection: TE, Close\r\n\r\n", 200),
+        (b"GET //healthz HTTP/1.1\r\n" + END, 404),
         (b"GET /%ff%fe HTTP/1.1\r\n" + END, 404),
         (b"GET /\xff\xfe HTTP/1.1\r\n" + END, 400),
         (b"GET /nope// HTTP/1.1\r\n" + END, 404),
@@ -67,6 +71,10 @@ def test_security_headers(server: Server, path: str) -> None:
         (b"GET  / HTTP/1.1\r\n" + END, 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: b\r\n" + END, 400),
+        (b"GET / HTTP/1.1\r\nHost: a b/@?\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost:\r\n\r\n", 400),
+        # No byte more comes: it is not to wait for one.
+        (b"GET / HTTP/1.1\nHost: a\n\n", 400),
         (b"\x16\x03\x01\x02\x00\r\n\r\n", 400),
         (b"\x00\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nNo colon\r\n" + END, 400),
@@ -92,12 +100,30 @@ def test_every_request_gets_an_answer_of_http(server: Server, request_: bytes, s
     head, _, body = server.say(request_).partition(b"\r\n\r\n")
     assert head.split(b" ")[:2] == [b"HTTP/1.1", str(status).encode()]
     assert f"content-length: {len(body)}".encode() in head.lower()
-    assert b"x-content-type-options: nosniff" in head
+    assert all(f"{name}: {value}".encode() in head for name, value in HEADERS.items())
+    assert re.search(rb"\r\nx-request-id: [0-9a-f]{32}\r\n", head)
     if status == 200:
         assert body == GREETING
     else:
         assert body.startswith(b'{"title":"')
         assert body.endswith(f'","status":{status}}}'.encode())
+
+
+def test_a_refused_head_request_gets_no_body(server: Server) -> None:
+    head, _, body = server.say(b"HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert (b"content-length: 36" in head, body) == (True, b"")
+
+
+@pytest.mark.parametrize("mebibytes", [1, 15])
+def test_who_sends_a_body_that_nobody_reads_gets_to_see_the_answer(server: Server, mebibytes: int) -> None:
+    """To close before all of it has come would reset the connection: a proxy calls that 502."""
+    size = mebibytes * 1024 * 1024
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+            client.sendall(bytes(size))
+            assert client.recv(4096).startswith(b"HTTP/1.1 405 ")
 
 
 @pytest.mark.parametrize("field", [b"Content-Length: 36", b"Transfer-Encoding: chunked"])
@@ -195,6 +221,61 @@ def test_a_thousand_slow_connections_delay_nobody() -> None:
             client.sendall(b"\r\n\r\n")
             assert client.recv(4096).endswith(GREETING)
         assert server.workers() == [worker]
+
+
+def hold(server: Server, slow: contextlib.ExitStack, number: int, data: bytes) -> list[socket.socket]:
+    """Open so many connections, each of which sends ``data`` and nothing more."""
+    clients = []
+    for _ in range(number):
+        client = slow.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE))
+        client.sendall(data)
+        clients.append(client)
+    return clients
+
+
+def test_probes_and_metrics_are_answered_when_descriptors_are_few() -> None:
+    """A limit that container engines give at first is raised; where it cannot be, the slowest give way in time."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        with running() as server:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert server.metrics()["process_max_fds"] == hard
+            resource.prlimit(server.workers()[0], resource.RLIMIT_NOFILE, (128, hard))
+            with contextlib.ExitStack() as slow:
+                hold(server, slow, 300, b"GET / HTTP/1.1\r\n")
+                began = time.monotonic()
+                for _ in range(20):
+                    assert server.get("/readyz").status == 200
+                assert time.monotonic() - began < 2
+            server.process.terminate()
+            assert server.process.communicate(timeout=PATIENCE)[1] == ""
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_heads_that_never_end_do_not_fill_the_memory() -> None:
+    """2048 clients, each with almost all that a head may have: the pod has 64 MiB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    with running() as server, contextlib.ExitStack() as slow:
+        before = private_mebibytes(server)
+        clients = hold(server, slow, 2048, b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 5000)
+        most = 0.0
+        for part in (b"x" * 2900 + b"\r\nY: ", b"y" * 5000, b"y" * 2900):
+            for client in clients:
+                with contextlib.suppress(OSError):
+                    client.sendall(part)
+            most = max(most, private_mebibytes(server))
+        assert server.get().body == GREETING
+        assert most - before < 16
+        assert max(most, private_mebibytes(server)) - before > 4, "nothing was held; this run says nothing"
+
+
+def private_mebibytes(server: Server) -> float:
+    """Memory that belongs to the worker alone."""
+    lines = Path(f"/proc/{server.workers()[0]}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
 
 
 def test_the_slowest_gives_way_when_there_are_too_many() -> None:

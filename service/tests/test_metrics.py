@@ -5,6 +5,7 @@ import os
 import re
 import runpy
 import signal
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -103,6 +104,14 @@ def test_the_two_ports_do_not_mix() -> None:
         assert (head.status, head.body) == (200, b"")
         assert ask(connection, "/").status == 404
         assert ask(connection, "/metrics", "DELETE").status == 405
+
+
+def test_a_crowd_of_scrapers_costs_one_rendering_a_second() -> None:
+    with running() as server, contextlib.closing(server.connect()) as connection:
+        connection.port = server.metrics_port
+        began = time.monotonic()
+        seen = {ask(connection, "/metrics").body for _ in range(200)}
+        assert len(seen) <= time.monotonic() - began + 2
 
 
 def test_metrics_are_there_while_draining() -> None:

@@ -5,10 +5,11 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from .server import PATIENCE, Server, ask, running, start, wait_for
+from .server import PATIENCE, SERVICE, Server, ask, running, start, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,40 @@ def test_a_killed_worker_is_replaced() -> None:
         wait_for(lambda: server.workers() not in ([before], []))
         assert server.get().body == b'{"response":"Hi!"}'
         assert server.process.poll() is None
+
+
+def test_gunicorns_own_variables_have_no_effect() -> None:
+    variables = {"GUNICORN_CMD_ARGS": "--worker-class sync --limit-request-line 9", "WEB_CONCURRENCY": "3"}
+    with running(variables) as server:
+        assert server.get("/healthz?" + "x" * 99).headers["x-request-id"]
+        assert len(server.workers()) == 1
+
+
+def test_signals_that_would_make_more_masters_and_workers_have_no_effect() -> None:
+    with running({"DRAIN_SECONDS": "0"}) as server:
+        (worker,) = server.workers()
+        for number in (signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
+            server.process.send_signal(number)
+        # Handled in the order in which they come.
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.communicate(timeout=PATIENCE) == ("", "")
+        assert not Path(f"/proc/{worker}").exists()
+
+
+def test_sigterm_ends_a_start_that_has_only_begun(tmp_path: Path) -> None:
+    """The first process of a container is told of no signal that it has no handler for."""
+    (tmp_path / "gunicorn").mkdir()
+    slow = "import os, time\nos.write(1, b'importing')\ntime.sleep(60)\n"
+    (tmp_path / "gunicorn/__init__.py").write_text(slow)
+    process = start({"PYTHONPATH": f"{tmp_path}:{SERVICE}"})
+    try:
+        assert process.stdout is not None
+        assert process.stdout.read(9) == "importing"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=PATIENCE) == 0
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_a_quiet_life_leaves_no_log() -> None:
