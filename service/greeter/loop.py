@@ -164,8 +164,11 @@ class Loop:
         for _ in range(_AT_ONCE):
             try:
                 sock, peer = listener.accept()
+            except ConnectionAbortedError:
+                # A client that has gone already; others may be waiting behind it.
+                continue
             except OSError as error:
-                # Nobody left, or a client that has gone already; else the next turn tries again.
+                # Nobody left; else the next turn tries again.
                 if error.errno in _FULL and (slowest := next(self._slowest(), None)):
                     self._drop(slowest)
                 return False
