@@ -46,8 +46,6 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")
 # RFC 9110, section 7.2: a name or address, and a port.
 _HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 
-WsgiApp = Callable[..., Iterable[bytes]]
-
 
 @dataclass(slots=True)
 class Exchange:
@@ -72,7 +70,7 @@ class _Request(Request):
 class Http:
     """Answers heads by WSGI applications, one for each port."""
 
-    def __init__(self, cfg: Config, apps: Mapping[int, WsgiApp]) -> None:
+    def __init__(self, cfg: Config, apps: Mapping[int, Callable[..., Iterable[bytes]]]) -> None:
         """Read gunicorn's limits once: its own object looks each one up anew for every header."""
         self._cfg = SimpleNamespace(is_ssl=False, **{name: setting.get() for name, setting in cfg.settings.items()})
         self._apps = apps

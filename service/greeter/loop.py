@@ -12,7 +12,6 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from greeter.http import HEAD_BYTES, Exchange
 
@@ -74,7 +73,7 @@ class Loop:
         *,
         idle_seconds: float,
         most: int,
-        poll: Any = None,  # noqa: ANN401 - an epoll or what tests take for one
+        poll: select.epoll,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin without listeners.
@@ -84,11 +83,10 @@ class Loop:
             record: Is told every exchange, and the seconds from the last byte of its head to the answer.
             idle_seconds: How long a connection may say nothing.
             most: How many connections there may be; for one more the slowest gives way.
-            poll: Waits for the descriptors; an epoll unless given.
+            poll: Waits for them all, and for what else is to end a turn's wait.
             clock: Gives seconds that never go back.
         """
-        self._answer, self._record, self._most, self._clock = answer, record, most, clock
-        self._poll = poll or select.epoll()
+        self._answer, self._record, self._most, self._poll, self._clock = answer, record, most, poll, clock
         self._listeners: dict[int, tuple[socket.socket, int]] = {}
         self.connections: dict[int, Connection] = {}
         # In the order in which their time runs out: within a phase all have the same time.
@@ -110,10 +108,6 @@ class Loop:
             # One process of several is woken for a new connection, not all of them.
             self._poll.register(listener.fileno(), select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
-    def wake_by(self, descriptor: int) -> None:
-        """End a turn's wait as soon as there is something to read at a descriptor; nobody reads it."""
-        self._poll.register(descriptor, select.EPOLLIN | select.EPOLLET)
-
     def turn(self) -> None:
         """Wait for something to happen, for a second at most, and deal with it."""
         for descriptor, _ in self._poll.poll(0 if self._in[Phase.READY] else 1.0, _AT_ONCE):
@@ -129,10 +123,9 @@ class Loop:
             self._serve(connection)
         self._expire()
         excess = sum(map(_held, self._slowest(_HOLDING))) - HELD_BYTES
-        for connection in list(self._slowest(_HOLDING)) if excess > 0 else ():
-            if excess > 0:
-                excess -= _held(connection)
-                self._drop(connection)
+        while excess > 0:
+            excess -= _held(slowest := next(self._slowest(_HOLDING)))
+            self._drop(slowest)
 
     def stop(self) -> None:
         """Take no new connections; those that are open are served on while there are turns."""
@@ -218,11 +211,12 @@ class Loop:
         # Empty lines before a request are to be overlooked (RFC 9112, section 2.2).
         while received.startswith(b"\r\n"):
             received = received[2:]
-        end = received.find(_END_OF_HEAD) + len(_END_OF_HEAD)
-        connection.received = received[end:] if end >= len(_END_OF_HEAD) else received
-        if end >= len(_END_OF_HEAD):
-            self._respond(connection, received[:end])
-        elif len(received) >= HEAD_BYTES:
+        head, end, connection.received = received.partition(_END_OF_HEAD)
+        if end:
+            self._respond(connection, head + end)
+            return
+        connection.received = received
+        if len(received) >= HEAD_BYTES:
             self._respond(connection, received, 431 if b"\r\n" in received else 414)
         elif received.count(b"\n") > received.count(b"\r\n"):
             self._respond(connection, received, 400)

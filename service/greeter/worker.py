@@ -1,18 +1,17 @@
-"""A gunicorn worker that reads for everybody at once, answers one after the other, and stops in two steps.
+"""A gunicorn worker of one loop without threads, which stops in two steps.
 
-**Reading.** An answer of the greeter takes a fraction of a millisecond and waits for nothing; what takes time is
-clients. So there is one loop and no thread (`greeter.loop`). A client that is slow, silent or sends nonsense costs a
-few kilobytes and nobody else's time. Gunicorn's own threaded worker gives each request a thread while its head arrives,
-so a handful of slow clients are enough to stall it.
+An answer waits for nothing; what takes time is clients. Gunicorn's own threaded worker gives each request a thread
+while its head arrives, so a handful of slow clients are enough to stall it.
 
-**Stopping.** Kubernetes sends SIGTERM at the same moment as it begins to tell the ingress, so requests still arrive
-for a while. The worker first drains: `/readyz` answers 503, everything else is served as before, and each answer
-asks the client to close its connection. Only then it stops accepting, and finishes what has begun.
+Kubernetes sends SIGTERM at the same moment as it begins to tell the ingress, so requests still arrive for a while. The
+worker first drains: `/readyz` answers 503, everything else is served as before, and each answer asks the client to
+close its connection. Only then it stops accepting, and finishes what has begun.
 """
 
 import functools
 import os
 import resource
+import select
 import signal
 import time
 from queue import SimpleQueue
@@ -99,17 +98,22 @@ class GreeterWorker(Worker):
             log.write(exchange, seconds)
 
         most = min(self.cfg.worker_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OWN_DESCRIPTORS)
-        loop = Loop(http.answer, record, idle_seconds=float(self.cfg.keepalive), most=most)
-        loop.wake_by(self.PIPE[0])
+        poll = select.epoll()
+        # Gunicorn writes into it at each signal. Nobody has to read it.
+        poll.register(self.PIPE[0], select.EPOLLIN | select.EPOLLET)
+        loop = Loop(http.answer, record, idle_seconds=self.cfg.keepalive, most=most, poll=poll)
         loop.listen(listener.sock for listener in self.sockets)
-        while self.alive and os.getppid() == self.ppid:
-            self.notify()
+        while self._may_go_on() and self.alive:
             loop.turn()
         loop.stop()
         deadline = time.monotonic() + self.cfg.graceful_timeout
-        while loop.connections and time.monotonic() < deadline and os.getppid() == self.ppid:
-            self.notify()
+        while self._may_go_on() and loop.connections and time.monotonic() < deadline:
             loop.turn()
+
+    def _may_go_on(self) -> bool:
+        """Tell the master that this one is alive, and look whether the master is."""
+        self.notify()
+        return bool(os.getppid() == self.ppid)
 
 
 @functools.lru_cache(maxsize=1)

@@ -39,9 +39,9 @@ MOST = 6
 HELD_BYTES = 17_000
 LINGERING_BYTES = 20_000
 AT_ONCE = 3
-SECONDS = {Phase.LINGERING: 5.0, Phase.SENDING: 10.0, Phase.ARRIVING: 10.0, Phase.READY: math.inf, Phase.IDLE: 20.0}
-# After the stop: 2 s idle or 10 s for a head, 10 s for its answer, 5 s for the end, and each may be seen a turn later.
-STOP_SECONDS = 29.0
+SECONDS = {Phase.LINGERING: 2.0, Phase.SENDING: 10.0, Phase.ARRIVING: 10.0, Phase.READY: math.inf, Phase.IDLE: 20.0}
+# After the stop: 2 s idle or 10 s for a head, 10 s for its answer, 2 s for the end, and each may be seen a turn later.
+STOP_SECONDS = 26.0
 
 _ANSWER = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) [ -~]+\r\n((?:[a-z-]+: [!-~][ -~]*\r\n)+)\r\n")
 
@@ -396,7 +396,7 @@ class Clients(RuleBasedStateMachine):
         self.recorded: list[Exchange] = []
         self.made: list[Exchange] = []
         self.loop = Loop(
-            self._answer, self._record, idle_seconds=SECONDS[Phase.IDLE], most=MOST, poll=self.poll,
+            self._answer, self._record, idle_seconds=SECONDS[Phase.IDLE], most=MOST, poll=cast(select.epoll, self.poll),
             clock=lambda: self.machine.now,
         )  # fmt: skip
         self.loop.listen([cast(socket.socket, self.listener)])
