@@ -39,8 +39,7 @@ run: $(VENV) ## Run one customer's greeter on 127.0.0.1:8080, without Kubernetes
 	GREETING="$$(python -c 'import sys, yaml; \
 	print(yaml.safe_load(open("../group_vars/all/customers.yml"))["customers"].get(sys.argv[1], {}).get("greeting") \
 	or sys.exit(f"customer {sys.argv[1]} has no greeting in group_vars/all/customers.yml"))' "$(CUSTOMER)")" && \
-	export GREETING && exec gunicorn --config gunicorn.conf.py \
-	--bind "$(ADDRESS):$${PORT:-8080}" --bind "$(ADDRESS):$${METRICS_PORT:-9090}" greeter.app:app
+	export GREETING ADDRESS="$(ADDRESS)" && exec python -m greeter
 
 build-app: $(VENV) ## Build the greeter's image into the local store, as localhost/greeter:latest
 	ansible-playbook playbooks/build-app.yml $(ARGS)

@@ -47,14 +47,10 @@ def uvicorn(python: str, app: str) -> Callable[[int], list[str]]:
 
 def peers(python: str) -> list[Peer]:
     """The servers in their order; the greeter is the first, with its log and its metrics."""
-    greeter = {"PYTHONPATH": str(PROJECT / "service"), "CUSTOMER_NAME": "a"}
+    greeter = {"PYTHONPATH": str(PROJECT / "service"), "CUSTOMER_NAME": "a", "ADDRESS": "127.0.0.1"}
     bare = {"PYTHONPATH": str(PROJECT / "bench")}
     return [
-        Peer(
-            "greeter",
-            lambda _: [python, "-m", "gunicorn", "-c", str(PROJECT / "service/gunicorn.conf.py"), "greeter.app:app"],
-            greeter,
-        ),
+        Peer("greeter", lambda _: [python, "-m", "greeter"], greeter),
         Peer("FastAPI + uvicorn", uvicorn(python, "peers.fastapi_peer:app"), bare),
         Peer("FastAPI, async", uvicorn(python, "peers.fastapi_peer:app_async"), bare),
         Peer(

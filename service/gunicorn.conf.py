@@ -51,7 +51,7 @@ def when_ready(_server: Arbiter) -> None:
 # Container engines may give 1024 descriptors at first, which is less than the connections below.
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 
-_address = _any_address()
+_address = f"[{_settings.address}]" if ":" in _settings.address else _settings.address or _any_address()
 bind = [f"{_address}:{_settings.port}", f"{_address}:{_settings.metrics_port}"]
 workers = _settings.workers
 worker_class = "greeter.worker.GreeterWorker"

@@ -1,6 +1,7 @@
 """What a process is told from outside: environment variables, read and checked once."""
 
 import functools
+import ipaddress
 import os
 import re
 import unicodedata
@@ -42,6 +43,7 @@ class Settings:
         workers: Number of worker processes.
         metrics_port: TCP port of the metrics, 1024 to 65535, not that of the greeting.
         access_log: Which requests are logged: "requests" (all but probes and metrics), "all" or "off".
+        address: The IP address to listen on; "" for all that the host has.
         version: What the image was built from, for the metrics.
     """
 
@@ -52,6 +54,7 @@ class Settings:
     workers: int
     metrics_port: int
     access_log: str
+    address: str
     version: str
 
 
@@ -85,6 +88,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         workers=reader.number("WORKERS", default=1, lowest=1, highest=16),
         metrics_port=reader.number("METRICS_PORT", default=9090, lowest=1024, highest=65535),
         access_log=reader.choice("ACCESS_LOG", "requests", "all", "off"),
+        address=reader.address("ADDRESS"),
         version=reader.matching("GREETER_VERSION", _VERSION, _VERSION_ALLOWED, default="dev"),
     )
     if settings.port == settings.metrics_port:
@@ -138,6 +142,14 @@ class _Reader:
         """Return one of the words, the first unless told."""
         value = self._environ.get(name, words[0])
         return value if value in words else self._refuse(name, f"is {_shown(value)}", ", ".join(words))
+
+    def address(self, name: str) -> str:
+        """Return an optional IP address."""
+        value = self._environ.get(name, "")
+        try:
+            return value and str(ipaddress.ip_address(value))
+        except ValueError:
+            return self._refuse(name, f"is {_shown(value)}", "an IPv4 or IPv6 address")
 
     def number(self, name: str, *, default: int, lowest: int, highest: int) -> int:
         """Return an optional whole number within its bounds."""
