@@ -231,6 +231,45 @@ def test_a_fault_in_the_defaults_is_told_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("workers", "said"),
+    [
+        ("7", {}),
+        ("16", {"resources": {"limits": {"memory": "109Mi"}}}),
+        ("2", {"resources": {"limits": {"memory": "39Mi"}, "requests": {"memory": "30Mi"}}}),
+        ("16", {"resources": {"limits": {"memory": "1e99"}}}),
+        # One there is anyway.
+        ("1", {"resources": {"limits": {"memory": "20Mi"}, "requests": {"memory": "20Mi"}}}),
+        ("16", {"image": "registry.example.com/greeter:2"}),
+        # The service itself tells what it is.
+        ("many", {}),
+    ],
+)
+def test_workers_that_fit_the_memory_have_no_fault(workers: str, said: dict[str, Any]) -> None:
+    assert all_faults({"a": {"greeting": "Hi!", "env": {"WORKERS": workers}} | said}) == []
+    assert all_faults({"a": {"greeting": "Hi!"} | said}, {"env": {"WORKERS": workers}}) == []
+    assert all_faults({"a": {"greeting": "Hi!", "env": {"WORKERS": workers}}}, said) == []
+
+
+@pytest.mark.parametrize(
+    ("workers", "memory", "most", "needed"),
+    [("8", "64Mi", 7, 69), ("16", "108Mi", 15, 109), ("2", "38.9Mi", 1, 39), ("2", "20Mi", 1, 39)],
+)
+def test_workers_that_do_not_fit_are_told_with_what_would(workers: str, memory: str, most: int, needed: int) -> None:
+    resources = {"requests": {"memory": "20Mi"}, "limits": {"memory": memory}}
+    words = (
+        f".env.WORKERS: {workers} need more than the memory limit of {memory}; write at most {most}, or raise"
+        f" resources.limits.memory to {needed}Mi"
+    )
+    own, every = {"env": {"WORKERS": workers}}, {"resources": resources}
+    assert all_faults({"a": {"greeting": "Hi!"} | own | every}) == [f"customers.a{words}"]
+    assert all_faults({"a": {"greeting": "Hi!"} | own}, every) == [f"customers.a{words}"]
+    assert all_faults({"a": {"greeting": "Hi!"} | every}, own) == [f"customers.a{words}"]
+    assert all_faults({"a": {"greeting": "Hi!"}, "b": {"greeting": "Hi!"}}, own | every) == [
+        f"customers_defaults{words}"
+    ]
+
+
 def test_no_value_of_an_environment_is_shown() -> None:
     (fault,) = all_faults({"a": {"greeting": "Hi!", "env": {"PIN": 4711}}})
     assert fault == "customers.a.env.PIN: is a number, not a text; put it in quotes"

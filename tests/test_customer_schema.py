@@ -32,6 +32,7 @@ BETWEEN_SETTINGS = {
     "a default host that is too long",
     "no list at all, and pruning asked for as on the command line",
     "autoscaling upside down",
+    "more workers than the memory takes",
     "autoscaling by an amount that no pod exceeds",
     "a request above the limit",
     "a limit below the built-in request",
