@@ -220,8 +220,8 @@ class Loop:
             self._respond(connection, received, 431 if b"\r\n" in received else 414)
         elif received.count(b"\n") > received.count(b"\r\n"):
             self._respond(connection, received, 400)
-        elif connection.phase is Phase.READY or (received and connection.phase is Phase.IDLE):
-            self._wait(connection, Phase.ARRIVING if received else Phase.IDLE)
+        elif connection.phase is not (phase := Phase.ARRIVING if received else Phase.IDLE):
+            self._wait(connection, phase)
 
     def _respond(self, connection: Connection, head: bytes, status: int = 0) -> None:
         exchange = self._answer(head, connection.peer, connection.port, status)
