@@ -57,7 +57,7 @@ lock: $(VENV) ## Lock the newest releases of all Python packages
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --constraints service/requirements.txt requirements.in --output-file requirements.txt
 	cd bench && uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --constraints ../service/requirements.txt requirements.in --output-file requirements.txt
 
-bench: $(VENV) .bench/venv ## Compare the greeter with peers: requests per second, latency, memory, start (two minutes)
+bench: $(VENV) .bench/venv ## Compare the greeter with peers: requests per second, latency, CPU, memory, start (eight minutes)
 	@command -v wrk >/dev/null || { echo "The benchmark needs wrk. On Debian and Ubuntu: apt-get install wrk" >&2; exit 1; }
 	$(BIN)/python bench/service.py .bench/venv/bin/python
 	LOAD_SECONDS=20 $(BIN)/pytest --quiet service/tests/test_rollout.py
