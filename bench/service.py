@@ -169,7 +169,7 @@ def with_slow_clients(port: int, pid: int) -> float:
 
 
 def load(port: int, connections: int, head: Mapping[str, str] | None = None) -> tuple[float, float, int]:
-    """Requests per second, p99 in milliseconds and requests in all, as wrk has them; ``head`` is added to each."""
+    """Requests per second, p99 in milliseconds and requests in all, as wrk has them; ``head`` has more fields."""
     out = subprocess.run(
         [
             "taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency",
