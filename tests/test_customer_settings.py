@@ -76,3 +76,8 @@ def test_hosts_of_their_own_take_the_place_of_the_usual_one(own: dict[str, Any],
 def test_absent_customers_are_left_out() -> None:
     declared = {"b": {"state": "absent"}, "c": {"greeting": "Moin!"}, "a": {"greeting": "Hi!", "state": "present"}}
     assert list(full_settings(declared, "example.com", {})) == ["a", "c"]
+
+
+def test_of_some_nobody_else_is_given() -> None:
+    declared = {name: {"greeting": "Hi!"} for name in ("a", "b", "c")}
+    assert list(full_settings(declared, "example.com", {}, ["c", "a", "nobody"])) == ["a", "c"]

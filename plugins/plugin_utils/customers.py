@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -45,20 +45,25 @@ def _quantity_fault(value: object, rule: Mapping[str, str]) -> str | None:
 SCHEMA = Schema("customers", {"x-quantity": _quantity_fault})
 
 
-def full_settings(customers: object, domain: object, defaults: object) -> dict[str, dict[str, Any]]:
+def full_settings(
+    customers: object, domain: object, defaults: object, only: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
     """Fill in what a customer does not say.
 
     Args:
         customers: Name → the customer's own settings. What is no mapping is left out: preflight tells of it.
         domain: The domain of customers without a host of their own.
         defaults: Settings for all customers, between the built-in ones and the customer's own.
+        only: Names of the customers that are asked for; all unless given.
 
     Returns:
         Name → every setting, without the absent customers, in the order of the names. ``hosts`` is always a list.
     """
     every = _merge(SCHEMA.defaults("customers_defaults"), defaults if isinstance(defaults, Mapping) else {})
-    full = {}
+    full, wanted = {}, set(only)
     for name, customer in _present(customers if isinstance(customers, Mapping) else {}):
+        if only and name not in wanted:
+            continue
         merged = _merge(every, customer)
         hosts = merged.pop("hosts", None) or [merged.pop("host", None) or f"{NAMESPACE_PREFIX}{name}.{domain}"]
         full[name] = merged | {"hosts": hosts}
