@@ -10,24 +10,20 @@ A head that breaks a promise ends it with a traceback, and is kept in a file `cr
 """
 
 import json
-import os
-import runpy
 import sys
 import tempfile
 from pathlib import Path
-from unittest import mock
 
 import atheris
 
 with atheris.instrument_imports(include=["gunicorn.http", "greeter.http"]):
-    from gunicorn.config import Config
-
     from greeter.http import Http
 
 from greeter.access_log import render
 from greeter.api import create_app
 from greeter.settings import load
 from greeter.state import State
+from tests.server import configuration
 
 PEER = ("127.0.0.1", 1)
 # A log line goes through a pipe whole or not at all.
@@ -45,7 +41,7 @@ SEED = b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: a\r\n"
 def main() -> None:
     """Fuzz for as many seconds as the first argument says."""
     seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 60
-    http = Http(_configuration(), {8080: create_app(load({"GREETING": "Hi!", "CUSTOMER_NAME": "a"}), State())})
+    http = Http(configuration(), {8080: create_app(load({"GREETING": "Hi!", "CUSTOMER_NAME": "a"}), State())})
 
     def check(data: bytes) -> None:
         """Ask what test_fuzz.py asks of an answer."""
@@ -67,16 +63,6 @@ def main() -> None:
         options = [f"-max_total_time={seconds}", f"-dict={words}", "-max_len=2048", "-timeout=10"]
         atheris.Setup([sys.argv[0], *options, str(corpus)], check)
         atheris.Fuzz()
-
-
-def _configuration() -> Config:
-    """Return gunicorn's configuration as the service has it."""
-    found = Config()
-    with mock.patch.dict(os.environ, {"GREETING": "Hi!", "CUSTOMER_NAME": "a"}), mock.patch("resource.setrlimit"):
-        settings = runpy.run_path(str(Path(__file__).parent.parent / "service" / "gunicorn.conf.py"))
-    for name in settings.keys() & found.settings.keys():
-        found.set(name, settings[name])
-    return found
 
 
 if __name__ == "__main__":
